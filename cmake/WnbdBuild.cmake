@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What every folder shares: the kind of build, warnings, sanitizers, the version, how a test is declared.
+
+if(WNBD_KERNEL)
+  set(WNBD_KIND driver)
+elseif(WIN32)
+  set(WNBD_KIND windows)
+else()
+  set(WNBD_KIND native)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+set(WNBD_SANITIZE "" CACHE STRING "Sanitizers of a native build: address,undefined or thread")
+option(WNBD_FUZZ "Build the fuzzers (clang)" OFF)
+
+add_compile_options(-Wall -Wextra -Werror)
+include_directories("${CMAKE_SOURCE_DIR}/include" "${CMAKE_SOURCE_DIR}/src")
+
+if(WNBD_SANITIZE)
+  add_compile_options(-fsanitize=${WNBD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${WNBD_SANITIZE})
+endif()
+if(WNBD_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+include(WnbdVersion)
+
+if(WNBD_KIND STREQUAL "native")
+  find_package(GTest REQUIRED)
+  find_package(Threads REQUIRED)
+  enable_testing()
+endif()
+
+# wnbd_unit_test(<name> SOURCES <x_test.cpp>... [LIBRARIES <target>...])
+# A native test program. Tests lie beside the code they test; in other kinds of build this does nothing.
+function(wnbd_unit_test name)
+  if(NOT WNBD_KIND STREQUAL "native")
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gmock GTest::gtest_main Threads::Threads)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+endfunction()
