@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The disks of an adapter: by address, by connection id, by name.
+#pragma once
+
+#include <cstdint>
+
+#if !defined(_WIN32)
+#include "base/windows_types.h"
+#endif
+#include "wnbd_ioctl.h"
+
+#include "base/nt_status.h"
+#include "base/result.h"
+#include "engine/disk.h"
+#include "engine/platform.h"
+
+namespace wnbd::engine {
+
+constexpr std::uint8_t max_disks = 128;
+
+/// Whoever closes this handle (in the driver: the FILE_OBJECT) takes its disks along. nullptr: nobody.
+using Owner = const void*;
+
+/// A place on the bus, and the disk in it if any. Never freed while the adapter lives, so that a
+/// look-up needs no lock: it takes a reference and checks that the disk is still the one it wanted.
+struct Unit {
+    Disk disk;
+    // Written while the disk is not online, constant while it is:
+    WNBD_PROPERTIES properties;
+    // Guarded by the adapter's control mutex:
+    Owner owner = nullptr;
+    std::uint32_t removers = 0;  // threads that wait for this removal
+    platform::Event gone;        // set while the unit is free
+};
+
+/// A reference to an online disk; empty when there was none. Released at the end of the scope.
+class UnitReference {
+  public:
+    UnitReference() = default;
+    /// Adopts a reference that Disk::acquire() gave.
+    explicit UnitReference(Unit* unit) noexcept : unit_(unit) {}
+    UnitReference(UnitReference&& other) noexcept : unit_(other.unit_) { other.unit_ = nullptr; }
+    UnitReference& operator=(UnitReference&&) = delete;
+    ~UnitReference() {
+        if (unit_ != nullptr) unit_->disk.release();
+    }
+
+    explicit operator bool() const noexcept { return unit_ != nullptr; }
+    Unit* operator->() const noexcept { return unit_; }
+    Unit& operator*() const noexcept { return *unit_; }
+
+  private:
+    Unit* unit_ = nullptr;
+};
+
+class Adapter {
+  public:
+    Adapter() = default;
+    Adapter(const Adapter&) = delete;
+    Adapter& operator=(const Adapter&) = delete;
+
+    /// Once, before anything else. PASSIVE_LEVEL.
+    void initialize(Port& port) noexcept;
+
+    // --- Any IRQL up to DISPATCH_LEVEL.
+
+    [[nodiscard]] UnitReference find(std::uint8_t path, std::uint8_t target,
+                                     std::uint8_t lun) noexcept;
+    [[nodiscard]] UnitReference find(std::uint64_t connection_id) noexcept;
+    /// The unit's place: bus 0, this target, lun 0.
+    [[nodiscard]] std::uint8_t target_of(const Unit& unit) const noexcept;
+
+    // --- PASSIVE_LEVEL.
+
+    /// By its name, compared byte by byte. Linear over 128 units: for control paths.
+    [[nodiscard]] UnitReference find_by_name(const char* instance_name) noexcept;
+    /// The n-th online disk in order of creation is not promised; units come in order of target.
+    [[nodiscard]] UnitReference unit_at(std::uint8_t target) noexcept;
+    [[nodiscard]] std::uint32_t disk_count() noexcept;
+
+    /// Makes a disk from checked and terminated properties; online when this returns. Errors:
+    /// shutdown_in_progress (closed to new disks), object_name_collision, too_many_addresses,
+    /// insufficient_resources.
+    [[nodiscard]] Result<Unit*, nt::Status> create(const WNBD_PROPERTIES& properties, Owner owner,
+                                                   std::uint32_t max_requests) noexcept;
+
+    /// Ends a disk and returns when it is gone, whoever began it. False when there is no such disk.
+    bool remove(std::uint64_t connection_id) noexcept;
+    void remove_owned_by(Owner owner) noexcept;
+    void remove_all() noexcept;
+
+    /// A serving handle becomes the owner of a disk that has none (it was made for another process).
+    void adopt(Unit& unit, Owner owner) noexcept;
+
+    /// Lets no new disk in / lets them in again. Returns when no create() is under way.
+    void close_to_new_disks(bool closed) noexcept;
+
+  private:
+    [[nodiscard]] bool remove_unit(Unit& unit, std::uint64_t connection_id) noexcept;
+
+    Port* port_ = nullptr;
+    /// Guards which unit is whose. Never held while waiting for a disk to become idle.
+    platform::Mutex control_;
+    bool closed_ = false;
+    std::uint64_t last_connection_ = 0;
+    Unit units_[max_disks];
+};
+
+}  // namespace wnbd::engine

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A disk and the life of its requests. See request.h for the states of a request.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "base/intrusive_list.h"
+#include "engine/counters.h"
+#include "engine/platform.h"
+#include "engine/port.h"
+#include "engine/request_table.h"
+#include "scsi/disk.h"
+
+namespace wnbd::engine {
+
+/// A disk's life: gone -> starting -> online -> removing -> gone.
+enum class DiskState : std::uint8_t { gone, starting, online, removing };
+
+/// A thread that waits for a request. It lives on that thread's stack.
+struct Waiter : ListLink {
+    Waiter() noexcept { platform::initialize(wake, platform::EventKind::auto_reset); }
+    platform::Event wake;
+};
+
+/// A reset (or abort) that waits for copies under way. It lives in the reset SRB's extension.
+struct ResetWait : ListLink {
+    void* srb = nullptr;
+};
+
+struct StaleRule {
+    std::uint64_t request_timeout_ms = 15000;
+    std::uint64_t connection_timeout_ms = 60000;
+};
+
+class Disk {
+  public:
+    Disk() = default;
+    Disk(const Disk&) = delete;
+    Disk& operator=(const Disk&) = delete;
+
+    // --- Life. Adapter calls these, one at a time for one disk, under its control mutex but for
+    // --- await_idle().
+
+    /// Once, before anything else.
+    void initialize(Port& port) noexcept;
+    /// gone -> starting. False when there is no memory for the request table.
+    [[nodiscard]] bool prepare(std::uint64_t connection_id, const scsi::Disk& description,
+                               std::uint64_t block_count, std::uint32_t max_requests) noexcept;
+    /// starting -> online: from now on acquire() succeeds.
+    void go_online() noexcept;
+    /// online -> removing: new commands find no device, waiting fetches are told to disconnect, and
+    /// every request ends, but for those under copy, whose copier ends them. False when another
+    /// thread has begun the removal.
+    [[nodiscard]] bool begin_removal() noexcept;
+    /// Waits until nobody holds a reference. PASSIVE_LEVEL.
+    void await_idle() noexcept;
+    /// removing -> gone. Nobody holds a reference.
+    void finish_removal() noexcept;
+
+    // --- References. Whoever found the disk holds one while using it.
+
+    [[nodiscard]] bool acquire() noexcept;
+    void release() noexcept;
+
+    [[nodiscard]] std::uint64_t connection_id() const noexcept {
+        return connection_id_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] DiskState state() const noexcept { return state_.load(); }
+    [[nodiscard]] bool removing() const noexcept { return state() != DiskState::online; }
+
+    // --- From the initiator. Any IRQL up to DISPATCH_LEVEL, any thread.
+
+    enum class Start : std::uint8_t {
+        pending,    // Port::complete() will follow, or has been called
+        answered,   // `answer` holds the result; the caller completes
+        no_device,  // the disk is being removed
+        full,       // every slot of the table is in use: the initiator should try again
+    };
+    /// Runs a command. A block command's SRB belongs to the disk from `pending` on.
+    [[nodiscard]] Start start(void* srb, const scsi::Command& command,
+                              scsi::Answer& answer) noexcept;
+    /// Queues a flush that no CDB asked for (SRB FLUSH and SHUTDOWN). Answers at once without cache.
+    [[nodiscard]] Start flush(void* srb, scsi::Answer& answer) noexcept;
+
+    struct Drain {
+        bool finished = true;  // false: Port::reset_done() follows for wait.srb
+        bool stale = false;    // the stale rule holds: the connection should be removed
+    };
+    /// Ends every request with `cause`: LUN reset, target reset, bus reset.
+    [[nodiscard]] Drain drain(Cause cause, const StaleRule& rule, ResetWait& wait) noexcept;
+    /// Ends the one request that `victim_srb` is.
+    [[nodiscard]] Drain abort(const void* victim_srb, const StaleRule& rule,
+                              ResetWait& wait) noexcept;
+
+    // --- From the serving process. PASSIVE_LEVEL, any thread.
+
+    enum class Take : std::uint8_t {
+        request,       // taken: fill it out, then publish(), return_unfetched() or reject()
+        empty,         // `waiter` is queued: wait for it, then take() again or withdraw()
+        disconnected,  // the disk is being removed
+    };
+    [[nodiscard]] Take take(Waiter& waiter, Request*& request) noexcept;
+    /// Gives up waiting. Every take() that said `empty` is followed by take() or withdraw().
+    void withdraw(Waiter& waiter) noexcept;
+
+    /// The copy to user space is done; from now on the tag can be answered.
+    void publish(Request& request) noexcept;
+    /// The copy failed for a reason of the caller's: another fetch may have the request.
+    void return_unfetched(Request& request) noexcept;
+    /// The request can't be handed out at all: it fails.
+    void reject(Request& request) noexcept;
+
+    /// The submitted request a tag names, now this thread's: finish_reply() or fail_reply() follows.
+    /// nullptr for a request that was aborted, answered before, or never was.
+    [[nodiscard]] Request* begin_reply(Tag tag) noexcept;
+    /// Takes the reply's data and status; goes on with the next step or ends the request.
+    void finish_reply(Request& request, const scsi::Answer& status,
+                      std::span<const std::uint8_t> reply) noexcept;
+    /// The reply's data could not be had: the request fails.
+    void fail_reply(Request& request) noexcept;
+
+    // --- Description.
+
+    [[nodiscard]] const scsi::Disk& description() const noexcept { return description_; }
+    [[nodiscard]] std::uint64_t block_count() const noexcept {
+        return block_count_.load(std::memory_order_relaxed);
+    }
+    /// A new capacity; the initiator is told by a unit attention.
+    void resize(std::uint64_t block_count) noexcept;
+    [[nodiscard]] Counters counters() noexcept;
+    [[nodiscard]] bool has_outstanding() noexcept;
+    /// The SRB's data buffer, for the thread that owns the request.
+    [[nodiscard]] std::span<std::uint8_t> data(const Request& request) noexcept {
+        return port_->data(request.srb);
+    }
+
+  private:
+    Start admit(void* srb, const scsi::BlockRequest& block) noexcept;
+    [[nodiscard]] bool take_unit_attention(std::span<const std::uint8_t> cdb,
+                                           scsi::Answer& answer) noexcept;
+
+    // Under queue_lock_:
+    [[nodiscard]] bool can_take_front() noexcept;
+    [[nodiscard]] Waiter* waiter_to_wake() noexcept;
+    void doom(Request& request, Cause cause) noexcept;
+    void move_to_ended(Request& request, IntrusiveList<Request>& ended) noexcept;
+    void count_aborted(const Request& request) noexcept;
+    void drain_lists(Cause cause, const void* victim, IntrusiveList<Request>& ended) noexcept;
+    [[nodiscard]] bool is_stale(const Request& request, const StaleRule& rule,
+                                std::uint64_t now) const noexcept;
+    void leave_active(Request& request) noexcept;
+
+    Drain drain_matching(Cause cause, const void* victim, const StaleRule* rule,
+                         ResetWait* wait) noexcept;
+    void end_all(IntrusiveList<Request>& ended, Cause cause) noexcept;
+    void end(Request& request, Cause cause, const scsi::Answer& answer,
+             std::int64_t Counters::*counter) noexcept;
+    void wake(Waiter* waiter) noexcept;
+    void wake_all() noexcept;
+
+    Port* port_ = nullptr;
+    std::atomic<DiskState> state_{DiskState::gone};
+    std::atomic<std::uint64_t> connection_id_{0};
+    std::atomic<std::uint64_t> block_count_{0};
+    std::atomic<std::uint16_t> unit_attention_{0};
+    scsi::Disk description_{};
+
+    // References: the count, and above it the bit that lets no new one in.
+    static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
+    std::atomic<std::uint64_t> references_{closed_bit};
+    platform::Event idle_;
+
+    // Guards everything below. Held for list and counter work only.
+    platform::SpinLock queue_lock_;
+    RequestTable table_;
+    IntrusiveList<Request> pending_;  // in order of arrival; a request's next step goes to the front
+    IntrusiveList<Request> active_;   // fetching, submitted, replying
+    IntrusiveList<Waiter> waiters_;   // the last to come is woken first: its stack is warm
+    IntrusiveList<ResetWait> resets_;
+    std::uint32_t active_count_ = 0;
+    std::uint32_t doomed_count_ = 0;
+    bool runs_alone_ = false;  // the one active request tolerates no other
+    // Since when user space owes an answer without having given any; 0 = it owes none.
+    std::uint64_t unanswered_since_ = 0;
+    Counters counters_;
+};
+
+}  // namespace wnbd::engine
