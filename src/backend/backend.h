@@ -7,28 +7,28 @@
 
 namespace wnbd::backend {
 
-/// Why a request failed. Keeps what an NBD errno says (NBD protocol, "Error values"), so that it can
-/// become the right sense data.
+/// Why a request failed. Keeps what an NBD errno says (NBD protocol, "Error values"), so that it
+/// can become the right sense data.
 enum class Error : std::uint8_t {
     none,
-    not_permitted,   // EPERM: the medium may not be written
-    io,              // EIO
-    no_memory,       // ENOMEM
-    invalid,         // EINVAL: out of range, misaligned, unknown flag
-    no_space,        // ENOSPC
-    overflow,        // EOVERFLOW
-    not_supported,   // ENOTSUP
-    shutting_down,   // ESHUTDOWN
-    disconnected,    // the way to the storage is gone
+    not_permitted,  // EPERM: the medium may not be written
+    io,             // EIO
+    no_memory,      // ENOMEM
+    invalid,        // EINVAL: out of range, misaligned, unknown flag
+    no_space,       // ENOSPC
+    overflow,       // EOVERFLOW
+    not_supported,  // ENOTSUP
+    shutting_down,  // ESHUTDOWN
+    disconnected,   // the way to the storage is gone
 };
 
 enum class Operation : std::uint8_t { read, write, flush, trim, write_zeroes };
 
 /// What a backend can do and how large it is. Constant while it is open, but for the size.
 struct Properties {
-    std::uint64_t size = 0;                  // bytes
-    std::uint32_t minimum_block = 1;         // bytes; offsets and lengths are multiples of it
-    std::uint32_t preferred_block = 4096;    // bytes
+    std::uint64_t size = 0;                     // bytes
+    std::uint32_t minimum_block = 1;            // bytes; offsets and lengths are multiples of it
+    std::uint32_t preferred_block = 4096;       // bytes
     std::uint32_t maximum_payload = 32U << 20;  // bytes a read or write may carry
     bool read_only = false;
     bool can_flush = false;
@@ -50,13 +50,13 @@ struct Request {
     std::uint64_t length = 0;          // bytes; read and write: equals buffer.size()
     std::span<std::uint8_t> buffer{};  // read: filled; write: payload, not changed
     Done done = nullptr;
-    void* context = nullptr;           // the caller's own
-    void* backend_private = nullptr;   // the backend's own while in flight
+    void* context = nullptr;          // the caller's own
+    void* backend_private = nullptr;  // the backend's own while in flight
 };
 
 /// Thread-safe: any thread may submit. Never throws, never blocks for longer than a copy takes
-/// (file: than the system call takes). Requests may complete in any order; a flush covers every write
-/// that completed before the flush was submitted.
+/// (file: than the system call takes). Requests may complete in any order; a flush covers every
+/// write that completed before the flush was submitted.
 class Backend {
   public:
     Backend() = default;

@@ -10,7 +10,8 @@ namespace wnbd {
 template <typename T>
 [[nodiscard]] constexpr T load_big_endian(const std::uint8_t* from) noexcept {
     std::uint64_t value = 0;
-    for (unsigned i = 0; i < sizeof(T); ++i) value = (value << 8) | from[i];
+    for (unsigned i = 0; i < sizeof(T); ++i)
+        value = (value << 8) | from[i];
     return static_cast<T>(value);
 }
 

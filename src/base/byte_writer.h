@@ -28,11 +28,13 @@ class ByteWriter {
     }
 
     constexpr void bytes(std::span<const std::uint8_t> values) noexcept {
-        for (const auto value : values) byte(value);
+        for (const auto value : values)
+            byte(value);
     }
 
     constexpr void fill(std::size_t count, std::uint8_t value = 0) noexcept {
-        for (; count > 0; --count) byte(value);
+        for (; count > 0; --count)
+            byte(value);
     }
 
     /// Everything that was written, also what did not fit.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A doubly linked list whose links live in the members: it never allocates. Not thread-safe by itself.
+// A doubly linked list whose links live in the members: it never allocates. Not thread-safe by
+// itself.
 #pragma once
 
 namespace wnbd {
@@ -21,6 +22,12 @@ class IntrusiveList {
 
     [[nodiscard]] bool empty() const noexcept { return head_.next == &head_; }
     [[nodiscard]] T* front() noexcept { return empty() ? nullptr : static_cast<T*>(head_.next); }
+
+    /// The member after `member`, or nullptr: for walks that take members out, ask before taking.
+    [[nodiscard]] T* after(T& member) noexcept {
+        ListLink* const next = static_cast<ListLink&>(member).next;
+        return next == &head_ ? nullptr : static_cast<T*>(next);
+    }
 
     void push_front(T& member) noexcept { insert_before(*head_.next, member); }
     void push_back(T& member) noexcept { insert_before(head_, member); }

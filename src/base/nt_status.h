@@ -9,7 +9,9 @@ namespace wnbd::nt {
 using Status = std::int32_t;
 
 namespace detail {
-constexpr Status status(std::uint32_t bits) noexcept { return static_cast<Status>(bits); }
+constexpr Status status(std::uint32_t bits) noexcept {
+    return static_cast<Status>(bits);
+}
 }  // namespace detail
 
 constexpr Status success = 0;
@@ -31,6 +33,8 @@ constexpr Status too_many_addresses = detail::status(0xC0000209);
 constexpr Status not_found = detail::status(0xC0000225);
 constexpr Status shutdown_in_progress = detail::status(0xC00002FE);
 
-[[nodiscard]] constexpr bool failed(Status status) noexcept { return status < 0; }
+[[nodiscard]] constexpr bool failed(Status status) noexcept {
+    return status < 0;
+}
 
 }  // namespace wnbd::nt

@@ -7,18 +7,18 @@
 #if !defined(_WIN32)
 #include "base/windows_types.h"
 #endif
-#include "wnbd_ioctl.h"
-
 #include "base/nt_status.h"
 #include "base/result.h"
 #include "engine/disk.h"
 #include "engine/platform.h"
+#include "wnbd_ioctl.h"
 
 namespace wnbd::engine {
 
 constexpr std::uint8_t max_disks = 128;
 
-/// Whoever closes this handle (in the driver: the FILE_OBJECT) takes its disks along. nullptr: nobody.
+/// Whoever closes this handle (in the driver: the FILE_OBJECT) takes its disks along. nullptr:
+/// nobody.
 using Owner = const void*;
 
 /// A place on the bus, and the disk in it if any. Never freed while the adapter lives, so that a
@@ -29,7 +29,7 @@ struct Unit {
     WNBD_PROPERTIES properties;
     // Guarded by the adapter's control mutex:
     Owner owner = nullptr;
-    std::uint32_t removers = 0;  // threads that wait for this removal
+    std::uint32_t removers = 0;  // threads that remove it; until they are through it is not reused
     platform::Event gone;        // set while the unit is free
 };
 
@@ -40,10 +40,15 @@ class UnitReference {
     /// Adopts a reference that Disk::acquire() gave.
     explicit UnitReference(Unit* unit) noexcept : unit_(unit) {}
     UnitReference(UnitReference&& other) noexcept : unit_(other.unit_) { other.unit_ = nullptr; }
+    UnitReference(const UnitReference&) = delete;
     UnitReference& operator=(UnitReference&&) = delete;
+    UnitReference& operator=(const UnitReference&) = delete;
     ~UnitReference() {
         if (unit_ != nullptr) unit_->disk.release();
     }
+
+    /// Takes over a reference to `unit`; this one was empty.
+    void adopt(Unit* unit) noexcept { unit_ = unit; }
 
     explicit operator bool() const noexcept { return unit_ != nullptr; }
     Unit* operator->() const noexcept { return unit_; }
@@ -74,29 +79,33 @@ class Adapter {
 
     /// By its name, compared byte by byte. Linear over 128 units: for control paths.
     [[nodiscard]] UnitReference find_by_name(const char* instance_name) noexcept;
-    /// The n-th online disk in order of creation is not promised; units come in order of target.
+    /// The online disk at a target, for walks over all of them.
     [[nodiscard]] UnitReference unit_at(std::uint8_t target) noexcept;
-    [[nodiscard]] std::uint32_t disk_count() noexcept;
 
     /// Makes a disk from checked and terminated properties; online when this returns. Errors:
     /// shutdown_in_progress (closed to new disks), object_name_collision, too_many_addresses,
     /// insufficient_resources.
-    [[nodiscard]] Result<Unit*, nt::Status> create(const WNBD_PROPERTIES& properties, Owner owner,
-                                                   std::uint32_t max_requests) noexcept;
+    [[nodiscard]] Result<UnitReference, nt::Status> create(const WNBD_PROPERTIES& properties,
+                                                           Owner owner,
+                                                           std::uint32_t max_requests) noexcept;
 
     /// Ends a disk and returns when it is gone, whoever began it. False when there is no such disk.
     bool remove(std::uint64_t connection_id) noexcept;
     void remove_owned_by(Owner owner) noexcept;
     void remove_all() noexcept;
 
-    /// A serving handle becomes the owner of a disk that has none (it was made for another process).
+    /// A serving handle becomes the owner of a disk that has none (it was made for another
+    /// process).
     void adopt(Unit& unit, Owner owner) noexcept;
 
     /// Lets no new disk in / lets them in again. Returns when no create() is under way.
     void close_to_new_disks(bool closed) noexcept;
 
   private:
-    [[nodiscard]] bool remove_unit(Unit& unit, std::uint64_t connection_id) noexcept;
+    [[nodiscard]] bool name_in_use(const char* instance_name) noexcept;
+    [[nodiscard]] Unit* free_unit() noexcept;
+    [[nodiscard]] std::uint64_t first_owned_by(Owner owner) noexcept;
+    [[nodiscard]] std::uint64_t first_present() noexcept;
 
     Port* port_ = nullptr;
     /// Guards which unit is whose. Never held while waiting for a disk to become idle.

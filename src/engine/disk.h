@@ -81,7 +81,8 @@ class Disk {
     /// Runs a command. A block command's SRB belongs to the disk from `pending` on.
     [[nodiscard]] Start start(void* srb, const scsi::Command& command,
                               scsi::Answer& answer) noexcept;
-    /// Queues a flush that no CDB asked for (SRB FLUSH and SHUTDOWN). Answers at once without cache.
+    /// Queues a flush that no CDB asked for (SRB FLUSH and SHUTDOWN). Answers at once without
+    /// cache.
     [[nodiscard]] Start flush(void* srb, scsi::Answer& answer) noexcept;
 
     struct Drain {
@@ -102,7 +103,8 @@ class Disk {
         disconnected,  // the disk is being removed
     };
     [[nodiscard]] Take take(Waiter& waiter, Request*& request) noexcept;
-    /// Gives up waiting. Every take() that said `empty` is followed by take() or withdraw().
+    /// Gives up waiting. A take() that said `empty` is followed by a wait for `waiter`: when it was
+    /// signalled by take() again, when it was alerted (or never begun) by withdraw().
     void withdraw(Waiter& waiter) noexcept;
 
     /// The copy to user space is done; from now on the tag can be answered.
@@ -112,8 +114,8 @@ class Disk {
     /// The request can't be handed out at all: it fails.
     void reject(Request& request) noexcept;
 
-    /// The submitted request a tag names, now this thread's: finish_reply() or fail_reply() follows.
-    /// nullptr for a request that was aborted, answered before, or never was.
+    /// The submitted request a tag names, now this thread's: finish_reply() or fail_reply()
+    /// follows. nullptr for a request that was aborted, answered before, or never was.
     [[nodiscard]] Request* begin_reply(Tag tag) noexcept;
     /// Takes the reply's data and status; goes on with the next step or ends the request.
     void finish_reply(Request& request, const scsi::Answer& status,
@@ -140,31 +142,31 @@ class Disk {
     Start admit(void* srb, const scsi::BlockRequest& block) noexcept;
     [[nodiscard]] bool take_unit_attention(std::span<const std::uint8_t> cdb,
                                            scsi::Answer& answer) noexcept;
+    Drain drain_matching(Cause cause, const void* victim, const StaleRule& rule,
+                         ResetWait* wait) noexcept;
+    void end_drained(IntrusiveList<Request>& ended, Cause cause) noexcept;
+    void end_owned(Request& request, Cause cause, const scsi::Answer& answer) noexcept;
+    void settle_doomed() noexcept;
+    void disconnect_waiters() noexcept;
+    static void wake(Waiter* waiter) noexcept;
 
     // Under queue_lock_:
     [[nodiscard]] bool can_take_front() noexcept;
     [[nodiscard]] Waiter* waiter_to_wake() noexcept;
-    void doom(Request& request, Cause cause) noexcept;
-    void move_to_ended(Request& request, IntrusiveList<Request>& ended) noexcept;
-    void count_aborted(const Request& request) noexcept;
-    void drain_lists(Cause cause, const void* victim, IntrusiveList<Request>& ended) noexcept;
-    [[nodiscard]] bool is_stale(const Request& request, const StaleRule& rule,
-                                std::uint64_t now) const noexcept;
+    [[nodiscard]] Waiter* waiter_to_wake_if_unseen() noexcept;
+    [[nodiscard]] Waiter* requeue_front(Request& request) noexcept;
     void leave_active(Request& request) noexcept;
-
-    Drain drain_matching(Cause cause, const void* victim, const StaleRule* rule,
-                         ResetWait* wait) noexcept;
-    void end_all(IntrusiveList<Request>& ended, Cause cause) noexcept;
-    void end(Request& request, Cause cause, const scsi::Answer& answer,
-             std::int64_t Counters::*counter) noexcept;
-    void wake(Waiter* waiter) noexcept;
-    void wake_all() noexcept;
+    void count_end(const Request& request, Cause cause) noexcept;
+    void detach_matching(Cause cause, const void* victim, IntrusiveList<Request>& ended) noexcept;
+    [[nodiscard]] bool any_stale(const void* victim, const StaleRule& rule,
+                                 std::uint64_t now) noexcept;
+    void note_sign_of_life(std::uint64_t now) noexcept;
 
     Port* port_ = nullptr;
     std::atomic<DiskState> state_{DiskState::gone};
     std::atomic<std::uint64_t> connection_id_{0};
     std::atomic<std::uint64_t> block_count_{0};
-    std::atomic<std::uint16_t> unit_attention_{0};
+    std::atomic<std::uint16_t> unit_attention_{0};  // an AdditionalSense; 0 = none
     scsi::Disk description_{};
 
     // References: the count, and above it the bit that lets no new one in.
@@ -175,15 +177,19 @@ class Disk {
     // Guards everything below. Held for list and counter work only.
     platform::SpinLock queue_lock_;
     RequestTable table_;
-    IntrusiveList<Request> pending_;  // in order of arrival; a request's next step goes to the front
-    IntrusiveList<Request> active_;   // fetching, submitted, replying
-    IntrusiveList<Waiter> waiters_;   // the last to come is woken first: its stack is warm
+    IntrusiveList<Request>
+        pending_;                    // in order of arrival; a request's next step goes to the front
+    IntrusiveList<Request> active_;  // fetching, submitted, replying
+    IntrusiveList<Waiter> waiters_;  // the last to come is woken first: its stack is warm
     IntrusiveList<ResetWait> resets_;
     std::uint32_t active_count_ = 0;
+    /// Doomed requests not ended yet, and drains that are still ending others.
     std::uint32_t doomed_count_ = 0;
-    bool runs_alone_ = false;  // the one active request tolerates no other
-    // Since when user space owes an answer without having given any; 0 = it owes none.
+    bool runs_alone_ = false;     // the one active request tolerates no other
+    bool posted_unseen_ = false;  // something was queued while nothing could be taken
+    /// Since when user space has owed an answer without giving any sign of life; 0 = it owes none.
     std::uint64_t unanswered_since_ = 0;
+    bool owes_aborted_ = false;  // among what it owes are requests that were aborted
     Counters counters_;
 };
 

@@ -11,11 +11,10 @@
 #if !defined(_WIN32)
 #include "base/windows_types.h"
 #endif
-#include "wnbd_ioctl.h"
-
 #include "base/nt_status.h"
 #include "base/result.h"
 #include "engine/platform.h"
+#include "wnbd_ioctl.h"
 
 namespace wnbd::engine {
 
@@ -56,7 +55,8 @@ class Options {
     /// Once, before anything else: defaults, then what the store holds.
     void initialize(OptionStore& store) noexcept;
 
-    /// The runtime value: lock-free, any IRQL. Booleans are 0 or 1. Always within the option's range.
+    /// The runtime value: lock-free, any IRQL. Booleans are 0 or 1. Always within the option's
+    /// range.
     [[nodiscard]] std::int64_t value(OptionId id) const noexcept {
         return values_[static_cast<std::size_t>(id)].load(std::memory_order_relaxed);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the engine needs of the system it runs on: locks, time, waiting, memory for tables. The driver
-// implements it with the kernel's primitives, native builds with the standard library's: one of the
-// two is linked in, so that the I/O path pays for no indirection it does not need.
+// What the engine needs of the system it runs on: locks, time, waiting, memory for tables. The
+// driver implements it with the kernel's primitives, native builds with the standard library's: one
+// of the two is linked in, so that the I/O path pays for no indirection it does not need.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,8 @@ class SpinGuard {
     std::uint8_t previous_;
 };
 
-/// Something a thread at PASSIVE_LEVEL can wait for. Any thread at or below DISPATCH_LEVEL may set it.
+/// Something a thread at PASSIVE_LEVEL can wait for. Any thread at or below DISPATCH_LEVEL may set
+/// it.
 struct alignas(8) Event {
     std::byte storage[24];
 };
@@ -82,8 +83,8 @@ class MutexGuard {
 /// Interrupt time in units of 100 ns: monotonic, counts sleep.
 [[nodiscard]] std::uint64_t interrupt_time() noexcept;
 
-/// Memory for a disk's tables, made when a disk is created, never on the I/O path. nullptr when there
-/// is none. Aligned for any object.
+/// Memory for a disk's tables, made when a disk is created, never on the I/O path. nullptr when
+/// there is none. Aligned for any object.
 [[nodiscard]] void* allocate(std::size_t bytes) noexcept;
 void free(void* memory) noexcept;
 

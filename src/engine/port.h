@@ -11,11 +11,11 @@ namespace wnbd::engine {
 
 /// Why an SRB is over.
 enum class Cause : std::uint8_t {
-    answered,    // the Answer says how
-    aborted,     // by ABORT COMMAND, LUN reset or target reset
+    answered,  // the Answer says how
+    aborted,   // by ABORT COMMAND, LUN reset or target reset
     bus_reset,
-    removed,     // the disk is gone
-    failed,      // the way to user space failed
+    removed,  // the disk is gone
+    failed,   // the way to user space failed
 };
 
 /// Implemented once per host. Every call may come at DISPATCH_LEVEL, from any thread, and is made
@@ -25,7 +25,8 @@ class Port {
     /// Ends an SRB. Called exactly once for each SRB that Disk::start() took as pending.
     virtual void complete(void* srb, Cause cause, const scsi::Answer& answer) noexcept = 0;
 
-    /// The SRB's data buffer, mapped; empty when it has none or mapping failed. Valid until complete().
+    /// The SRB's data buffer, mapped; empty when it has none or mapping failed. Valid until
+    /// complete().
     virtual std::span<std::uint8_t> data(void* srb) noexcept = 0;
 
     /// All requests that a reset (or abort) had to end are ended: the reset's own SRB may complete.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A disk's requests: a fixed array, made when the disk is created. Finding one by its tag is an index.
+// A disk's requests: a fixed array, made when the disk is created. Finding one by its tag is an
+// index.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The driver's commands (include/wnbd_ioctl.h), from the system buffer to the engine and back. Knows
-// no Windows header, so that it runs natively under sanitizers and fuzzers.
+// The driver's commands (include/wnbd_ioctl.h), from the system buffer to the engine and back.
+// Knows no Windows header, so that it runs natively under sanitizers and fuzzers.
 #pragma once
 
 #include <cstdint>
@@ -44,19 +44,20 @@ class DiskLocator {
     ~DiskLocator() = default;
 };
 
-/// One METHOD_BUFFERED call. `buffer` holds max(input_length, output_length) bytes and is aligned as
-/// pool memory is; the reply overwrites the command.
+/// One METHOD_BUFFERED call. `buffer` holds max(input_length, output_length) bytes and is aligned
+/// as pool memory is; the reply overwrites the command.
 struct Call {
     std::uint8_t* buffer = nullptr;
     std::size_t input_length = 0;
     std::size_t output_length = 0;
-    INT process_id = 0;             // the requestor's
+    INT process_id = 0;              // the requestor's
     engine::Owner handle = nullptr;  // the requestor's open handle
 };
 
 struct Completion {
     nt::Status status = nt::success;
-    std::size_t information = 0;  // bytes of the reply; never more than output_length, unless that is 0
+    std::size_t information =
+        0;  // bytes of the reply; never more than output_length, unless that is 0
 };
 
 class Control {

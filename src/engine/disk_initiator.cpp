@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The initiator's side of a disk: commands come in, resets and aborts end them.
+#include "engine/disk.h"
+
+namespace wnbd::engine {
+
+Disk::Start Disk::start(void* srb, const scsi::Command& command, scsi::Answer& answer) noexcept {
+    if (removing()) return Start::no_device;
+    if (take_unit_attention(command.cdb, answer)) return Start::answered;
+    const scsi::Decision decision = scsi::decode(description_, block_count(), command);
+    if (const auto* const finished = std::get_if<scsi::Answer>(&decision)) {
+        answer = *finished;
+        return Start::answered;
+    }
+    return admit(srb, *std::get_if<scsi::BlockRequest>(&decision));
+}
+
+Disk::Start Disk::flush(void* srb, scsi::Answer& answer) noexcept {
+    if (!description_.flush_supported) {
+        answer = scsi::Answer{};
+        return Start::answered;
+    }
+    scsi::BlockRequest block;
+    block.action = scsi::Action::flush;
+    return admit(srb, block);
+}
+
+bool Disk::take_unit_attention(std::span<const std::uint8_t> cdb, scsi::Answer& answer) noexcept {
+    if (unit_attention_.load(std::memory_order_relaxed) == 0) return false;
+    if (!scsi::reports_unit_attention(cdb)) return false;
+    const std::uint16_t pending = unit_attention_.exchange(0);
+    if (pending == 0) return false;
+    answer =
+        scsi::refuse(scsi::SenseKey::unit_attention, static_cast<scsi::AdditionalSense>(pending));
+    return true;
+}
+
+Disk::Start Disk::admit(void* srb, const scsi::BlockRequest& block) noexcept {
+    const scsi::Step step = scsi::first_step(description_, block);
+    const std::uint64_t now = platform::interrupt_time();
+    Waiter* waiter = nullptr;
+    {
+        const platform::SpinGuard guard(queue_lock_);
+        if (state_ != DiskState::online) return Start::no_device;
+        Request* const request = table_.take();
+        if (request == nullptr) return Start::full;
+        request->state = RequestState::pending;
+        request->doomed = false;
+        request->was_submitted = false;
+        request->received_at = now;
+        request->srb = srb;
+        request->block = block;
+        request->step = step;
+        pending_.push_back(*request);
+        const bool owes_nothing = counters_.outstanding() == 0 && !owes_aborted_;
+        if (owes_nothing) unanswered_since_ = now;
+        ++counters_.received;
+        ++counters_.unsubmitted;
+        counters_.last_received_at = now;
+        waiter = waiter_to_wake();
+    }
+    wake(waiter);
+    return Start::pending;
+}
+
+Disk::Drain Disk::drain(Cause cause, const StaleRule& rule, ResetWait& wait) noexcept {
+    return drain_matching(cause, nullptr, rule, &wait);
+}
+
+Disk::Drain Disk::abort(const void* victim_srb, const StaleRule& rule, ResetWait& wait) noexcept {
+    return drain_matching(Cause::aborted, victim_srb, rule, &wait);
+}
+
+Disk::Drain Disk::drain_matching(Cause cause, const void* victim, const StaleRule& rule,
+                                 ResetWait* wait) noexcept {
+    Drain result;
+    IntrusiveList<Request> ended;
+    {
+        const platform::SpinGuard guard(queue_lock_);
+        result.stale = any_stale(victim, rule, platform::interrupt_time());
+        detach_matching(cause, victim, ended);
+        if (doomed_count_ > 0) {
+            result.finished = false;
+            resets_.push_back(*wait);
+            // This drain counts too, so that no copier reports the reset as done while we still
+            // end the others.
+            ++doomed_count_;
+        }
+    }
+    end_drained(ended, cause);
+    if (!result.finished) settle_doomed();
+    return result;
+}
+
+/// Takes every matching request off its list, into `ended`; those under copy are doomed instead.
+void Disk::detach_matching(Cause cause, const void* victim,
+                           IntrusiveList<Request>& ended) noexcept {
+    const auto matches = [victim](const Request& request) {
+        return victim == nullptr || request.srb == victim;
+    };
+    for (Request* request = pending_.front(); request != nullptr;) {
+        Request* const next = pending_.after(*request);
+        if (matches(*request)) {
+            if (request->was_submitted && scsi::runs_alone(request->block)) runs_alone_ = false;
+            IntrusiveList<Request>::remove(*request);
+            request->state = RequestState::ending;
+            ended.push_back(*request);
+        }
+        request = next;
+    }
+    for (Request* request = active_.front(); request != nullptr;) {
+        Request* const next = active_.after(*request);
+        if (!matches(*request)) {
+            // Someone else's.
+        } else if (request->state == RequestState::submitted) {
+            leave_active(*request);
+            request->state = RequestState::ending;
+            ended.push_back(*request);
+        } else if (!request->doomed) {
+            request->doomed = true;
+            request->doom = cause;
+            ++doomed_count_;
+        }
+        request = next;
+    }
+}
+
+/// Completes what a drain detached. A slot is free again before its SRB completes, so that the
+/// initiator's next command finds one.
+void Disk::end_drained(IntrusiveList<Request>& ended, Cause cause) noexcept {
+    while (Request* const request = ended.pop_front()) {
+        void* const srb = request->srb;
+        Waiter* waiter = nullptr;
+        {
+            const platform::SpinGuard guard(queue_lock_);
+            count_end(*request, cause);
+            table_.give_back(*request);
+            waiter = waiter_to_wake_if_unseen();
+        }
+        wake(waiter);
+        port_->complete(srb, cause, scsi::Answer{});
+    }
+}
+
+/// One doomed request, or one drain, is through. The last one reports the resets as done.
+void Disk::settle_doomed() noexcept {
+    IntrusiveList<ResetWait> done;
+    {
+        const platform::SpinGuard guard(queue_lock_);
+        if (--doomed_count_ > 0) return;
+        while (ResetWait* const reset = resets_.pop_front())
+            done.push_back(*reset);
+    }
+    while (ResetWait* const reset = done.pop_front())
+        port_->reset_done(reset->srb);
+}
+
+bool Disk::any_stale(const void* victim, const StaleRule& rule, std::uint64_t now) noexcept {
+    constexpr std::uint64_t ticks_per_ms = 10000;
+    if (unanswered_since_ == 0) return false;
+    if (now - unanswered_since_ <= rule.connection_timeout_ms * ticks_per_ms) return false;
+    const auto too_old = [&](const Request& request) {
+        return (victim == nullptr || request.srb == victim) &&
+               now - request.received_at > rule.request_timeout_ms * ticks_per_ms;
+    };
+    for (Request* r = active_.front(); r != nullptr; r = active_.after(*r))
+        if (too_old(*r)) return true;
+    for (Request* r = pending_.front(); r != nullptr; r = pending_.after(*r))
+        if (too_old(*r)) return true;
+    return false;
+}
+
+}  // namespace wnbd::engine
