@@ -91,6 +91,9 @@ class Disk {
     };
     /// Ends every request with `cause`: LUN reset, target reset, bus reset.
     [[nodiscard]] Drain drain(Cause cause, const StaleRule& rule, ResetWait& wait) noexcept;
+    /// The same for a caller that nothing waits for (bus reset): what is under copy ends a moment
+    /// later, and `finished` says whether there was any.
+    [[nodiscard]] Drain drain(Cause cause, const StaleRule& rule) noexcept;
     /// Ends the one request that `victim_srb` is.
     [[nodiscard]] Drain abort(const void* victim_srb, const StaleRule& rule,
                               ResetWait& wait) noexcept;

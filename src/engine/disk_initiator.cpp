@@ -67,6 +67,10 @@ Disk::Drain Disk::drain(Cause cause, const StaleRule& rule, ResetWait& wait) noe
     return drain_matching(cause, nullptr, rule, &wait);
 }
 
+Disk::Drain Disk::drain(Cause cause, const StaleRule& rule) noexcept {
+    return drain_matching(cause, nullptr, rule, nullptr);
+}
+
 Disk::Drain Disk::abort(const void* victim_srb, const StaleRule& rule, ResetWait& wait) noexcept {
     return drain_matching(Cause::aborted, victim_srb, rule, &wait);
 }
@@ -81,7 +85,7 @@ Disk::Drain Disk::drain_matching(Cause cause, const void* victim, const StaleRul
         detach_matching(cause, victim, ended);
         if (doomed_count_ > 0) {
             result.finished = false;
-            resets_.push_back(*wait);
+            if (wait != nullptr) resets_.push_back(*wait);
             // This drain counts too, so that no copier reports the reset as done while we still
             // end the others.
             ++doomed_count_;
