@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "engine/platform.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "engine/native/control.h"
+
+namespace wnbd::platform {
+namespace {
+
+void until_waiting(unsigned threads) {
+    while (native::threads_waiting() < threads)
+        std::this_thread::yield();
+}
+
+TEST(PlatformTest, AManualResetEventReleasesEveryWaitUntilCleared) {
+    Event event;
+    initialize(event, EventKind::manual_reset);
+    std::vector<std::thread> waiters;
+    for (int i = 0; i < 3; ++i)
+        waiters.emplace_back([&] { EXPECT_EQ(wait(event, false), WaitResult::signalled); });
+    until_waiting(3);
+    set(event);
+    for (auto& waiter : waiters)
+        waiter.join();
+    EXPECT_EQ(wait(event, true), WaitResult::signalled);
+    clear(event);
+    native::alert(native::this_thread());
+    EXPECT_EQ(wait(event, true), WaitResult::alerted);
+}
+
+TEST(PlatformTest, OneSetOfAnAutoResetEventReleasesOneWait) {
+    Event event;
+    initialize(event, EventKind::auto_reset);
+    std::atomic<int> released{0};
+    std::vector<std::thread> waiters;
+    for (int i = 0; i < 3; ++i)
+        waiters.emplace_back([&] {
+            wait(event, false);
+            released.fetch_add(1);
+        });
+    until_waiting(3);
+    for (int expected = 1; expected <= 3; ++expected) {
+        set(event);
+        while (released.load() < expected)
+            std::this_thread::yield();
+        EXPECT_EQ(native::threads_waiting(), static_cast<unsigned>(3 - expected));
+    }
+    for (auto& waiter : waiters)
+        waiter.join();
+    set(event);
+    set(event);  // a second set of a set event adds nothing
+    EXPECT_EQ(wait(event, false), WaitResult::signalled);
+    native::alert(native::this_thread());
+    EXPECT_EQ(wait(event, true), WaitResult::alerted);
+}
+
+TEST(PlatformTest, AnAlertEndsAnAlertableWaitOnly) {
+    Event event;
+    initialize(event, EventKind::manual_reset);
+    native::ThreadHandle sleeper;
+    std::atomic<bool> named{false};
+    std::atomic<int> ended{0};
+    std::thread thread([&] {
+        sleeper = native::this_thread();
+        named.store(true);
+        EXPECT_EQ(wait(event, true), WaitResult::alerted);
+        ended.store(1);
+        EXPECT_EQ(wait(event, false), WaitResult::signalled);
+        ended.store(2);
+    });
+    while (!named.load())
+        std::this_thread::yield();
+    until_waiting(1);
+    native::alert(sleeper);
+    while (ended.load() < 1)
+        std::this_thread::yield();
+    until_waiting(1);
+    native::alert(sleeper);
+    EXPECT_EQ(ended.load(), 1);
+    set(event);
+    thread.join();
+    EXPECT_EQ(ended.load(), 2);
+    native::alert(sleeper);  // the thread is gone: no effect
+}
+
+TEST(PlatformTest, AnEventMayGoAsSoonAsItsWaitIsOver) {
+    constexpr int rounds = 2000;
+    std::atomic<Event*> shared{nullptr};
+    std::thread setter([&] {
+        for (int i = 0; i < rounds; ++i) {
+            Event* event = nullptr;
+            while ((event = shared.exchange(nullptr)) == nullptr)
+                std::this_thread::yield();
+            set(*event);
+        }
+    });
+    for (int i = 0; i < rounds; ++i) {
+        const auto event = std::make_unique<Event>();
+        initialize(*event, EventKind::auto_reset);
+        shared.store(event.get());
+        wait(*event, false);
+    }
+    setter.join();
+}
+
+TEST(PlatformTest, LocksExclude) {
+    SpinLock spin;
+    Mutex mutex;
+    mutex.initialize();
+    std::uint64_t under_spin = 0;
+    std::uint64_t under_mutex = 0;
+    constexpr std::uint64_t rounds = 5000;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i)
+        threads.emplace_back([&] {
+            for (std::uint64_t n = 0; n < rounds; ++n) {
+                {
+                    const SpinGuard guard(spin);
+                    EXPECT_EQ(native::spin_locks_held(), 1u);
+                    ++under_spin;
+                }
+                const MutexGuard guard(mutex);
+                ++under_mutex;
+            }
+        });
+    for (auto& thread : threads)
+        thread.join();
+    EXPECT_EQ(under_spin, 4 * rounds);
+    EXPECT_EQ(under_mutex, 4 * rounds);
+    EXPECT_EQ(native::spin_locks_held(), 0u);
+}
+
+TEST(PlatformDeathTest, WhatAKernelForbidsAborts) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    Event event;
+    initialize(event, EventKind::manual_reset);
+    set(event);
+    SpinLock first;
+    SpinLock second;
+    EXPECT_DEATH(
+        {
+            const SpinGuard guard(first);
+            wait(event, false);
+        },
+        "waits while it holds");
+    EXPECT_DEATH(
+        {
+            const SpinGuard guard(first);
+            const SpinGuard another(second);
+        },
+        "second spin lock");
+    EXPECT_DEATH(
+        {
+            const SpinGuard guard(first);
+            static_cast<void>(allocate(1));
+        },
+        "allocated while");
+    EXPECT_DEATH(release(first, 0), "does not hold");
+    Event never{};
+    EXPECT_DEATH(set(never), "not initialized");
+}
+
+TEST(PlatformTest, AHeldClockMovesOnlyWhenToldTo) {
+    native::hold_time(1000);
+    EXPECT_EQ(interrupt_time(), 1000u);
+    native::advance_time_ms(2);
+    EXPECT_EQ(interrupt_time(), 21000u);
+    native::release_time();
+    const std::uint64_t before = interrupt_time();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    EXPECT_GE(interrupt_time(), before + 2 * 10'000);
+}
+
+TEST(PlatformTest, MemoryRunsOutOnDemandAndIsCounted) {
+    const auto outstanding = native::allocations_outstanding();
+    native::fail_allocations_after(1);
+    void* const memory = allocate(100);
+    EXPECT_NE(memory, nullptr);
+    EXPECT_EQ(allocate(1), nullptr);
+    native::restore_allocations();
+    EXPECT_EQ(native::allocations_outstanding(), outstanding + 1);
+    platform::free(memory);
+    platform::free(nullptr);
+    EXPECT_EQ(native::allocations_outstanding(), outstanding);
+}
+
+}  // namespace
+}  // namespace wnbd::platform
