@@ -14,8 +14,8 @@ namespace wnbd::scsi {
 /// A command as the initiator sent it.
 struct Command {
     std::span<const std::uint8_t> cdb;
-    /// The initiator's data buffer, both directions. May be empty for READ and WRITE commands, whose
-    /// payload is not looked at here; every other command's buffer must be there.
+    /// The initiator's data buffer, both directions. May be empty for READ and WRITE commands,
+    /// whose payload is not looked at here; every other command's buffer must be there.
     std::span<std::uint8_t> data;
     /// Bytes the buffer holds, also when `data` is empty.
     std::size_t data_length = 0;
@@ -24,8 +24,9 @@ struct Command {
 /// The command is finished.
 struct Answer {
     Status status = Status::good;
-    Sense sense{};                  // with check_condition
-    std::size_t transferred = 0;    // data-in bytes written to (or data-out bytes taken from) the buffer
+    Sense sense{};  // with check_condition
+    std::size_t transferred =
+        0;  // data-in bytes written to (or data-out bytes taken from) the buffer
 };
 
 enum class Action : std::uint8_t {
@@ -46,14 +47,17 @@ enum class Action : std::uint8_t {
 struct BlockRequest {
     Action action = Action::read;
     bool force_unit_access = false;
-    bool byte_check = false;        // verify, write_and_verify: compare with the data-out buffer
+    bool byte_check = false;          // verify, write_and_verify: compare with the data-out buffer
     bool byte_check_repeats = false;  // verify BYTCHK 11b: one block is compared with every block
-    bool unmap = false;             // write_same: may unmap instead of write
-    bool zeroes = false;            // write_same: NDOB, or the block is all zeroes
+    bool unmap = false;               // write_same: may unmap instead of write
+    bool zeroes = false;              // write_same: NDOB, or the block is all zeroes
     std::uint64_t lba = 0;
-    std::uint64_t blocks = 0;
+    std::uint64_t blocks = 0;            // flush: 0 means up to the end of the disk
+    std::uint64_t block_count = 0;       // the capacity that the ranges were checked against
     std::uint32_t descriptor_count = 0;  // unmap: in the parameter list, from byte 8 on
-    std::size_t data_length = 0;         // bytes of the initiator's buffer that take part
+    /// unmap: bit n of this set is one when descriptor n had blocks to unmap as it was checked.
+    std::uint64_t descriptors_in_use[max_unmap_descriptors / 64] = {};
+    std::size_t data_length = 0;  // bytes of the initiator's buffer that take part
     struct {
         std::uint8_t service_action = 0;
         std::uint8_t scope = 0;
@@ -64,13 +68,13 @@ struct BlockRequest {
 
 using Decision = std::variant<Answer, BlockRequest>;
 
-/// Reads a CDB against a disk of `block_count` logical blocks. Every refusal is an Answer with CHECK CONDITION and sense data.
-/// Pure: touches nothing but command.data. Thread-safe.
+/// Reads a CDB against a disk of `block_count` logical blocks. Every refusal is an Answer with
+/// CHECK CONDITION and sense data. Pure: touches nothing but command.data. Thread-safe.
 [[nodiscard]] Decision decode(const Disk& disk, std::uint64_t block_count,
                               const Command& command) noexcept;
 
-/// True for the commands that report a pending unit attention instead of running (SAM-5 5.14: all but
-/// INQUIRY, REPORT LUNS and REQUEST SENSE).
+/// True for the commands that report a pending unit attention instead of running (SAM-5 5.14: all
+/// but INQUIRY, REPORT LUNS and REQUEST SENSE).
 [[nodiscard]] bool reports_unit_attention(std::span<const std::uint8_t> cdb) noexcept;
 
 /// A CHECK CONDITION.

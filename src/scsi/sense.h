@@ -2,6 +2,7 @@
 // SCSI status and sense data (SAM-5 5.3.1, SPC-4 4.5).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -33,6 +34,7 @@ enum class SenseKey : std::uint8_t {
 /// ASC in the high byte, ASCQ in the low one.
 enum class AdditionalSense : std::uint16_t {
     none = 0x0000,
+    logical_unit_not_ready = 0x0400,
     write_error = 0x0C00,
     unrecovered_read_error = 0x1100,
     parameter_list_length_error = 0x1A00,
@@ -70,8 +72,8 @@ struct Sense {
 
 constexpr std::size_t fixed_sense_length = 18;
 
-/// Fixed format, current error (SPC-4 4.5.3), truncated to `room`. An information value that does not
-/// fit 32 bits is left out with VALID at zero, as the clause asks. Returns the bytes written.
+/// Fixed format, current error (SPC-4 4.5.3), truncated to `room`. An information value that does
+/// not fit 32 bits is left out with VALID at zero, as the clause asks. Returns the bytes written.
 std::size_t encode_fixed_sense(const Sense& sense, std::span<std::uint8_t> room) noexcept;
 
 /// Descriptor format, current error (SPC-4 4.5.2), truncated to `room`. Returns the bytes written.

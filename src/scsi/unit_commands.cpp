@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The commands about the logical unit itself: readiness, sense, power, removal, diagnostics, LUNs.
+#include "scsi/decoder.h"
+
+namespace wnbd::scsi {
+
+Decision decode_test_unit_ready(const Context& /*context*/) noexcept {
+    return good();
+}
+
+// SPC-4 6.39. Sense data travels with the status of the command it belongs to, and unit attentions
+// are reported by whoever keeps them; what is left to say is NO SENSE.
+Decision decode_request_sense(const Context& context) noexcept {
+    constexpr std::uint8_t descriptor_format = 0x01;
+    const auto room = context.room(context.cdb[4]);
+    const bool descriptor = (context.cdb[1] & descriptor_format) != 0;
+    const Sense no_sense{};
+    return good(descriptor ? encode_descriptor_sense(no_sense, room)
+                           : encode_fixed_sense(no_sense, room));
+}
+
+// SBC-3 5.24. There is nothing to spin down. STOP is accepted, because initiators send it on their
+// way to sleep and hold up the shutdown when it fails; it puts what is cached onto the medium, as
+// asked, and the next access finds the disk ready again.
+Decision decode_start_stop_unit(const Context& context) noexcept {
+    constexpr std::uint8_t start = 0x01;
+    constexpr std::uint8_t load_eject = 0x02;
+    constexpr std::uint8_t no_flush = 0x04;
+    enum PowerCondition : std::uint8_t { start_valid = 0, active = 1 };
+    const std::uint8_t modifier = context.cdb[3] & 0x0F;
+    const auto condition = static_cast<std::uint8_t>(context.cdb[4] >> 4);
+    const std::uint8_t flags = context.cdb[4] & 0x0F;
+
+    if (condition == active && modifier == 0) return good();
+    if (condition != start_valid) return invalid_field();   // no such power condition here
+    if ((flags & load_eject) != 0) return invalid_field();  // the medium is not removable
+    const bool nothing_cached = !context.disk.flush_supported || context.disk.read_only;
+    if ((flags & (start | no_flush)) != 0 || nothing_cached) return good();
+    BlockRequest request;
+    request.action = Action::flush;
+    request.block_count = context.block_count;
+    return request;
+}
+
+// SBC-3 5.9 (PREVENT): the medium cannot leave its drive anyway, so that both values hold.
+Decision decode_prevent_allow_medium_removal(const Context& context) noexcept {
+    const unsigned prevent = context.cdb[4] & 0x03;
+    return prevent <= 1 ? good() : invalid_field();  // the rest is obsolete, for media changers
+}
+
+// SPC-4 6.42: the default self-test, which every device server must accept. There is no hardware of
+// ours that it could try.
+Decision decode_send_diagnostic(const Context& context) noexcept {
+    constexpr std::uint8_t self_test_code = 0xE0;
+    if ((context.cdb[1] & self_test_code) != 0) return invalid_field();
+    if (context.field<std::uint16_t>(3) != 0) return invalid_field();  // no page to receive
+    return good();
+}
+
+// SPC-4 6.29 and 7.2.6: the list of diagnostic pages holds itself alone. Without PCV the page would
+// be the one that a SEND DIAGNOSTIC asked for, and none can.
+Decision decode_receive_diagnostic_results(const Context& context) noexcept {
+    constexpr std::uint8_t page_code_valid = 0x01;
+    if ((context.cdb[1] & page_code_valid) == 0 || context.cdb[2] != 0) return invalid_field();
+    ByteWriter out(context.room(context.field<std::uint16_t>(3)));
+    out.big_endian<std::uint16_t>(0);
+    out.big_endian<std::uint16_t>(1);
+    out.byte(0x00);
+    return good(out.stored());
+}
+
+// SPC-4 6.33. One logical unit, LUN 0, and no well known ones.
+Decision decode_report_luns(const Context& context) noexcept {
+    enum SelectReport : std::uint8_t { addressable = 0, well_known = 1, all = 2 };
+    const std::uint8_t select = context.cdb[2];
+    if (select > all) return invalid_field();
+    const std::uint32_t list_length = select == well_known ? 0 : 8;
+    ByteWriter out(context.room(context.field<std::uint32_t>(6)));
+    out.big_endian<std::uint32_t>(list_length);
+    out.fill(4);
+    out.fill(list_length);
+    return good(out.stored());
+}
+
+}  // namespace wnbd::scsi
