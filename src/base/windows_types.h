@@ -1,13 +1,27 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The few Windows names that include/wnbd_ioctl.h asks of its includer, for builds without Windows
-// headers: native tests and fuzzers of the ioctl surface see the very structures of the ABI.
+// The few Windows names that include/wnbd_ioctl.h asks of its includer, without a Windows header:
+// portable code sees the very structures of the ABI in every kind of build. Where Windows headers are
+// included too, these are the same types again, which C++ allows.
 #pragma once
 
-#if defined(_WIN32)
-#error "Windows builds have the real types: include <windows.h> or <ntddk.h>"
-#endif
-
 #include <cstdint>
+
+#if defined(_WIN32)
+
+#include <basetsd.h>
+#include <guiddef.h>
+
+using INT = int;
+using BYTE = unsigned char;
+using CHAR = char;
+using WCHAR = wchar_t;
+using BOOLEAN = unsigned char;
+using USHORT = unsigned short;
+using ULONG = unsigned long;
+using DWORD = unsigned long;
+using PVOID = void*;
+
+#else
 
 using INT8 = std::int8_t;
 using UINT8 = std::uint8_t;
@@ -31,3 +45,5 @@ struct GUID {
     std::uint16_t Data3;
     std::uint8_t Data4[8];
 };
+
+#endif

@@ -155,8 +155,9 @@ std::uint64_t Adapter::first_present() noexcept {
 }
 
 void Adapter::adopt(Unit& unit, Owner owner) noexcept {
-    const platform::MutexGuard guard(control_);
-    if (unit.owner == nullptr) unit.owner = owner;
+    Owner nobody = nullptr;
+    if (unit.owner.load(std::memory_order_relaxed) == nobody)
+        unit.owner.compare_exchange_strong(nobody, owner);
 }
 
 void Adapter::close_to_new_disks(bool closed) noexcept {

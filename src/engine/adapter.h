@@ -2,16 +2,14 @@
 // The disks of an adapter: by address, by connection id, by name.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
-#if !defined(_WIN32)
-#include "base/windows_types.h"
-#endif
+#include "base/abi.h"
 #include "base/nt_status.h"
 #include "base/result.h"
 #include "engine/disk.h"
 #include "engine/platform.h"
-#include "wnbd_ioctl.h"
 
 namespace wnbd::engine {
 
@@ -28,7 +26,7 @@ struct Unit {
     // Written while the disk is not online, constant while it is:
     WNBD_PROPERTIES properties;
     // Guarded by the adapter's control mutex:
-    Owner owner = nullptr;
+    std::atomic<Owner> owner{nullptr};  // fetches may adopt without the mutex
     std::uint32_t removers = 0;  // threads that remove it; until they are through it is not reused
     platform::Event gone;        // set while the unit is free
 };
@@ -96,7 +94,7 @@ class Adapter {
 
     /// A serving handle becomes the owner of a disk that has none (it was made for another
     /// process).
-    void adopt(Unit& unit, Owner owner) noexcept;
+    static void adopt(Unit& unit, Owner owner) noexcept;
 
     /// Lets no new disk in / lets them in again. Returns when no create() is under way.
     void close_to_new_disks(bool closed) noexcept;

@@ -123,6 +123,8 @@ class Disk {
     /// Takes the reply's data and status; goes on with the next step or ends the request.
     void finish_reply(Request& request, const scsi::Answer& status,
                       std::span<const std::uint8_t> reply) noexcept;
+    /// The reply was no answer to this request: it goes on waiting for one.
+    void return_unanswered(Request& request) noexcept;
     /// The reply's data could not be had: the request fails.
     void fail_reply(Request& request) noexcept;
 

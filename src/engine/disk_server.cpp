@@ -128,6 +128,17 @@ void Disk::finish_reply(Request& request, const scsi::Answer& status,
         end_owned(request, Cause::answered, answer);
 }
 
+void Disk::return_unanswered(Request& request) noexcept {
+    {
+        const platform::SpinGuard guard(queue_lock_);
+        if (!request.doomed) {
+            request.state = RequestState::submitted;
+            return;
+        }
+    }
+    end_owned(request, Cause::failed, scsi::Answer{});  // the drain's cause stands
+}
+
 void Disk::fail_reply(Request& request) noexcept {
     end_owned(request, Cause::failed, scsi::Answer{});
 }

@@ -8,13 +8,10 @@
 #include <cstdint>
 #include <span>
 
-#if !defined(_WIN32)
-#include "base/windows_types.h"
-#endif
+#include "base/abi.h"
 #include "base/nt_status.h"
 #include "base/result.h"
 #include "engine/platform.h"
-#include "wnbd_ioctl.h"
 
 namespace wnbd::engine {
 

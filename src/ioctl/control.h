@@ -66,6 +66,10 @@ class Control {
                       DiskLocator& locator) noexcept
         : adapter_(adapter), options_(options), user_memory_(user_memory), locator_(locator) {}
 
+    /// How many requests a new disk can have in flight: what the initiator was promised. Before the
+    /// first command.
+    void set_max_requests(std::uint32_t max_requests) noexcept { max_requests_ = max_requests; }
+
     /// Runs a command in the requestor's process and thread, at PASSIVE_LEVEL. FETCH_REQ waits.
     [[nodiscard]] Completion handle(const Call& call) noexcept;
 
@@ -73,10 +77,40 @@ class Control {
     [[nodiscard]] static std::uint32_t command_of(const Call& call) noexcept;
 
   private:
+    // control.cpp
+    [[nodiscard]] static Completion version(const Call& call) noexcept;
+
+    // disks.cpp
+    [[nodiscard]] Completion create(const Call& call) noexcept;
+    [[nodiscard]] Completion remove(const Call& call) noexcept;
+    [[nodiscard]] Completion list(const Call& call) noexcept;
+    [[nodiscard]] Completion show(const Call& call) noexcept;
+    [[nodiscard]] Completion stats(const Call& call) noexcept;
+    [[nodiscard]] Completion set_disk_size(const Call& call) noexcept;
+    void describe(engine::UnitReference unit, WNBD_CONNECTION_INFO& info) noexcept;
+    [[nodiscard]] engine::UnitReference next_disk(std::uint64_t connection_id) noexcept;
+
+    // exchange.cpp
+    [[nodiscard]] Completion fetch_request(const Call& call) noexcept;
+    [[nodiscard]] Completion send_response(const Call& call) noexcept;
+    [[nodiscard]] Result<engine::UnitReference, nt::Status> serving(
+        const Call& call, WNBD_CONNECTION_ID connection_id) noexcept;
+    [[nodiscard]] nt::Status hand_out(engine::Unit& unit, engine::Request& request,
+                                      WNBD_IOCTL_FETCH_REQ_COMMAND& command) noexcept;
+
+    // driver_options.cpp
+    [[nodiscard]] Completion get_option(const Call& call) noexcept;
+    [[nodiscard]] Completion set_option(const Call& call) noexcept;
+    [[nodiscard]] Completion reset_option(const Call& call) noexcept;
+    [[nodiscard]] Completion list_options(const Call& call) noexcept;
+    [[nodiscard]] Completion reload_config() noexcept;
+    void apply_new_mappings_allowed() noexcept;
+
     engine::Adapter& adapter_;
     engine::Options& options_;
     UserMemory& user_memory_;
     DiskLocator& locator_;
+    std::uint32_t max_requests_ = engine::max_requests_per_disk;
 };
 
 }  // namespace wnbd::ioctl
