@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Builds what ships.
+set -euo pipefail
+. scripts/common.sh
+
+need "${packages_build[@]}"
+build_shipped
+ls -l out/windows
+echo "built: out/windows"

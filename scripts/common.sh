@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sourced by the other scripts: saying what happens, and having the packages for it.
+
+say() { printf '\n== %s\n' "$*"; }
+
+# need <package>...: installs those that are missing.
+need() {
+    local missing=()
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    say "installing ${missing[*]}"
+    local root=()
+    [ "$(id -u)" -eq 0 ] || root=(sudo)
+    "${root[@]}" apt-get -qq update
+    # The servers are run by hand on the loopback: none is to be started as a service.
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+packages_build=(git cmake ninja-build ccache g++ clang-19 lld-19 llvm-19 g++-mingw-w64-x86-64-posix
+    mingw-w64 libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev)
+packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3)
+packages_lab=(wine wine64 python3)
+packages_servers=(nbdkit qemu-utils nbd-server)
+packages_demo=(fdisk dosfstools mtools)
+packages_bench=(libnbd-dev libnbd-bin fio)
+
+# build <preset> [target...]: configures and builds, quietly unless something is wrong.
+build() {
+    local preset=$1
+    shift
+    local log="build/$preset.log"
+    mkdir -p build
+    say "building $preset ${*:-}"
+    if ! cmake --preset "$preset" >"$log" 2>&1; then
+        cat "$log"
+        echo "run: cmake --preset $preset failed" >&2
+        return 1
+    fi
+    local line
+    set -o pipefail
+    ninja -C "build/$preset" "$@" 2>&1 | tee "$log" | while read -r line; do
+        case "$line" in
+            \[*\]*) [ -t 1 ] && printf '\r\033[K%.100s' "$line" ;;
+        esac
+    done || {
+        grep -vE '^\[[0-9]+/[0-9]+\] (Building|Linking|Generating)' "$log" || true
+        echo "run: building $preset failed" >&2
+        return 1
+    }
+    [ -t 1 ] && printf '\r\033[K'
+    return 0
+}
+
+# build_shipped: the Windows binaries, in out/windows.
+build_shipped() {
+    build driver && build windows || return 1
+    mkdir -p out/windows
+    cp build/driver/src/driver/wnbd.sys build/driver/packaging/wnbd.inf out/windows/
+    cp build/windows/src/libwnbd/libwnbd.dll build/windows/src/libwnbd/libwnbd.dll.a \
+        build/windows/src/client/wnbd-client.exe out/windows/
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Every test there is, in stages from fast to slow. Goes on after a failed stage, so that one run
+# tells everything; ends non-zero if any failed.
+set -uo pipefail
+. scripts/common.sh
+
+all_stages=(style native asan tsan fuzz windows client lab process)
+
+stage_style() { bash scripts/check_style.sh; }
+
+stage_native() { build native && ctest --preset native -j2; }
+stage_asan() { build native-asan && ctest --preset native-asan -j2; }
+stage_tsan() { build native-tsan && ctest --preset native-tsan -j2; }
+stage_fuzz() { bash scripts/fuzz.sh 10; }
+
+stage_windows() { build_shipped && python3 -m unittest discover -s tests/driver -t . -v; }
+stage_client() { python3 -m unittest discover -s tests/client -t . -v; }
+stage_lab() { python3 -m unittest discover -s tests/lab -t . -v; }
+stage_process() { python3 -m unittest discover -s tests/process_host -t . -v; }
+
+if [ "${1:-}" = --list ]; then
+    printf '%s\n' "${all_stages[@]}"
+    exit 0
+fi
+stages=("$@")
+[ ${#stages[@]} -gt 0 ] || stages=("${all_stages[@]}")
+for stage in "${stages[@]}"; do
+    declare -F "stage_$stage" >/dev/null || {
+        echo "run test: no such stage: $stage (there are: ${all_stages[*]})" >&2
+        exit 2
+    }
+done
+
+need "${packages_build[@]}" "${packages_check[@]}" "${packages_lab[@]}" "${packages_servers[@]}" \
+    "${packages_demo[@]}" "${packages_bench[@]}"
+passed=() failed=()
+for stage in "${stages[@]}"; do
+    say "stage $stage"
+    begun=$SECONDS
+    if "stage_$stage"; then passed+=("$stage"); else failed+=("$stage"); fi
+    echo "-- stage $stage: $((SECONDS - begun)) s"
+done
+[ ${#failed[@]} -eq 0 ] || echo "failed stages: ${failed[*]}"
+echo "${#passed[@]} passed, ${#failed[@]} failed"
+[ ${#failed[@]} -eq 0 ]
