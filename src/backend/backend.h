@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace wnbd::backend {
 
@@ -68,6 +69,14 @@ class Backend {
 
     /// Starts a request. Out-of-range or unsupported requests complete with an error.
     virtual void submit(Request& request) noexcept = 0;
+
+    /// Starts many requests, in order: a backend that sends them somewhere sends them together.
+    virtual void submit_many(std::span<Request* const> requests) noexcept {
+        for (Request* const request : requests) submit(*request);
+    }
+
+    /// Why requests complete with Error::disconnected, in one line; empty while the storage is there.
+    [[nodiscard]] virtual std::string failure() const { return {}; }
 
     /// Ends orderly: waits for what is in flight, says goodbye (NBD: DISC), fails whatever comes
     /// later with Error::shutting_down. Idempotent; the destructor calls it.

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The NBD protocol's numbers, named as the protocol document names them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace wnbd::nbd {
+
+// Handshake ("Newstyle negotiation").
+inline constexpr std::uint64_t init_magic = 0x4e42444d41474943;      // "NBDMAGIC"
+inline constexpr std::uint64_t option_magic = 0x49484156454f5054;    // "IHAVEOPT"
+inline constexpr std::uint64_t oldstyle_magic = 0x0000420281861253;  // "Oldstyle negotiation"
+inline constexpr std::uint64_t option_reply_magic = 0x0003e889045565a9;
+
+inline constexpr std::uint16_t flag_fixed_newstyle = 1U << 0;
+inline constexpr std::uint16_t flag_no_zeroes = 1U << 1;
+
+enum class Option : std::uint32_t { export_name = 1, abort = 2, go = 7 };
+
+enum class OptionReply : std::uint32_t {
+    ack = 1,
+    info = 3,
+    error_unsupported = (1U << 31) + 1,
+    error_policy = (1U << 31) + 2,
+    error_invalid = (1U << 31) + 3,
+    error_platform = (1U << 31) + 4,
+    error_tls_required = (1U << 31) + 5,
+    error_unknown = (1U << 31) + 6,
+    error_shutdown = (1U << 31) + 7,
+    error_block_size_required = (1U << 31) + 8,
+    error_too_big = (1U << 31) + 9,
+};
+inline constexpr std::uint32_t option_reply_error_bit = 1U << 31;
+
+inline constexpr std::uint16_t info_export = 0;
+inline constexpr std::uint16_t info_block_size = 3;
+
+/// "Values": strings of the protocol are at most 4096 bytes.
+inline constexpr std::size_t max_export_name = 4096;
+/// What we accept as one option reply: the longest string with its type, and room to spare.
+inline constexpr std::uint32_t max_option_reply = 8192;
+/// Replies to one option before we take the server for broken.
+inline constexpr unsigned max_option_replies = 64;
+
+// Transmission.
+inline constexpr std::uint16_t transmission_has_flags = 1U << 0;
+inline constexpr std::uint16_t transmission_read_only = 1U << 1;
+inline constexpr std::uint16_t transmission_send_flush = 1U << 2;
+inline constexpr std::uint16_t transmission_send_fua = 1U << 3;
+inline constexpr std::uint16_t transmission_rotational = 1U << 4;
+inline constexpr std::uint16_t transmission_send_trim = 1U << 5;
+inline constexpr std::uint16_t transmission_send_write_zeroes = 1U << 6;
+
+inline constexpr std::uint32_t request_magic = 0x25609513;
+inline constexpr std::uint32_t simple_reply_magic = 0x67446698;
+inline constexpr std::uint32_t structured_reply_magic = 0x668e33ef;
+inline constexpr std::size_t request_size = 28;      // bytes
+inline constexpr std::size_t simple_reply_size = 16;  // bytes
+
+enum class CommandType : std::uint16_t {
+    read = 0,
+    write = 1,
+    disconnect = 2,
+    flush = 3,
+    trim = 4,
+    write_zeroes = 6,
+};
+inline constexpr std::uint16_t command_flag_fua = 1U << 0;
+inline constexpr std::uint16_t command_flag_no_hole = 1U << 1;
+
+// Errors of a reply ("Error values"): numbers of the protocol, not of any operating system.
+inline constexpr std::uint32_t error_permission = 1;
+inline constexpr std::uint32_t error_io = 5;
+inline constexpr std::uint32_t error_no_memory = 12;
+inline constexpr std::uint32_t error_invalid = 22;
+inline constexpr std::uint32_t error_no_space = 28;
+inline constexpr std::uint32_t error_overflow = 75;
+inline constexpr std::uint32_t error_not_supported = 95;
+inline constexpr std::uint32_t error_shutdown = 108;
+
+/// "Block size constraints": what holds when the server says nothing, and what it may say at most.
+inline constexpr std::uint32_t default_preferred_block = 4096;   // bytes
+inline constexpr std::uint32_t default_maximum_payload = 32U << 20;  // bytes
+inline constexpr std::uint32_t largest_minimum_block = 64U << 10;    // bytes
+/// Trim and write zeroes go out in pieces of at most this: a multiple of every minimum block.
+inline constexpr std::uint32_t max_wire_range = 1U << 30;  // bytes
+
+/// An export's size is a signed 64-bit offset to servers and file systems.
+inline constexpr std::uint64_t max_export_size = (std::uint64_t{1} << 63) - 1;  // bytes
+
+}  // namespace wnbd::nbd

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <winsock2.h>
+#include <windows.h>
+#include <ws2tcpip.h>
+
+#include <algorithm>
+#include <array>
+
+#include "nbd/socket.h"
+#include "nbd/socket_system.h"
+
+namespace wnbd::nbd {
+namespace {
+
+struct Buffers {
+    std::array<WSABUF, max_slices> list;
+    DWORD count;
+
+    explicit Buffers(std::span<const IoSlice> slices) noexcept
+        : count(static_cast<DWORD>(std::min(slices.size(), max_slices))) {
+        for (DWORD i = 0; i < count; ++i)
+            list[i] = {static_cast<ULONG>(std::min<std::size_t>(slices[i].size, 0x7fffffff)),
+                       reinterpret_cast<char*>(slices[i].data)};
+    }
+};
+
+IoResult failed_call() noexcept {
+    const int error = ::WSAGetLastError();
+    if (error == WSAEWOULDBLOCK) return {.status = IoResult::Status::would_block};
+    return {.status = IoResult::Status::failed, .error = error};
+}
+
+}  // namespace
+
+std::string system_error_text(int error) {
+    char text[256];
+    auto length = ::FormatMessageA(
+        FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, nullptr,
+        static_cast<DWORD>(error), MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, sizeof text,
+        nullptr);
+    while (length > 0 && (text[length - 1] <= ' ' || text[length - 1] == '.')) --length;
+    if (length == 0) return "error " + std::to_string(error);
+    return printable({text, length});
+}
+
+IoResult Socket::send(std::span<const IoSlice> slices) noexcept {
+    Buffers buffers(slices);
+    DWORD sent = 0;
+    if (::WSASend(native_, buffers.list.data(), buffers.count, &sent, 0, nullptr, nullptr) != 0)
+        return failed_call();
+    return {.bytes = sent};
+}
+
+IoResult Socket::receive(std::span<const IoSlice> slices) noexcept {
+    Buffers buffers(slices);
+    DWORD received = 0;
+    DWORD flags = 0;
+    if (::WSARecv(native_, buffers.list.data(), buffers.count, &received, &flags, nullptr,
+                  nullptr) != 0)
+        return failed_call();
+    if (received == 0) return {.status = IoResult::Status::closed};
+    return {.bytes = received};
+}
+
+void Socket::shutdown_both() noexcept { ::shutdown(native_, SD_BOTH); }
+void Socket::shutdown_send() noexcept { ::shutdown(native_, SD_SEND); }
+
+// Only sockets can be waited for together with sockets: a datagram socket that is connected to itself
+// takes datagrams from nobody else.
+Result<std::unique_ptr<Waker>, Fault> Waker::create() {
+    Socket socket(::socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    int length = sizeof address;
+    if (!socket.open() || ::bind(socket.native(), generic, length) != 0 ||
+        ::getsockname(socket.native(), generic, &length) != 0 ||
+        ::connect(socket.native(), generic, length) != 0 ||
+        system::make_non_blocking(socket.native()) != 0)
+        return Failure{Fault{.code = FaultCode::socket_failed,
+                             .step = "before it began",
+                             .text = system_error_text(::WSAGetLastError())}};
+    return std::unique_ptr<Waker>(new Waker(socket.release()));
+}
+
+void Waker::wake() noexcept {
+    const char byte = 0;
+    (void)::send(native_, &byte, 1, 0);
+}
+
+void Waker::drain() noexcept {
+    char bytes[64];
+    while (::recv(native_, bytes, sizeof bytes, 0) > 0) {
+    }
+}
+
+Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,
+               std::chrono::milliseconds time_max) noexcept {
+    WSAPOLLFD polled[2]{};
+    polled[0].fd = socket.native();
+    polled[0].events =
+        static_cast<SHORT>((readable ? POLLRDNORM : 0) | (writable ? POLLWRNORM : 0));
+    if (waker != nullptr) {
+        polled[1].fd = waker->native();
+        polled[1].events = POLLRDNORM;
+    }
+    const int timeout = time_max.count() < 0 ? -1 : static_cast<int>(time_max.count());
+    if (::WSAPoll(polled, waker != nullptr ? 2 : 1, timeout) <= 0) return {};
+    const auto got = polled[0].revents;
+    return {.readable = (got & (POLLRDNORM | POLLHUP | POLLERR | POLLNVAL)) != 0,
+            .writable = (got & (POLLWRNORM | POLLERR)) != 0,
+            .woken = polled[1].revents != 0};
+}
+
+namespace system {
+
+int start() noexcept {
+    // Thread-safe by the language; ended by the process's end.
+    static const int error = [] {
+        WSADATA data;
+        return ::WSAStartup(MAKEWORD(2, 2), &data);
+    }();
+    return error;
+}
+
+int last_error() noexcept { return ::WSAGetLastError(); }
+void close(Socket::Native native) noexcept { ::closesocket(native); }
+
+int make_non_blocking(Socket::Native native) noexcept {
+    u_long on = 1;
+    if (::ioctlsocket(native, static_cast<long>(FIONBIO), &on) != 0) return ::WSAGetLastError();
+    // A child process has no business with the server.
+    ::SetHandleInformation(reinterpret_cast<HANDLE>(native), HANDLE_FLAG_INHERIT, 0);
+    return 0;
+}
+
+bool connect_pending(int error) noexcept { return error == WSAEWOULDBLOCK; }
+
+int wait_connected(Socket::Native native, std::chrono::milliseconds time_max,
+                   bool& timed_out) noexcept {
+    // Not WSAPoll: before Windows 10 2004 it does not report a failed connect.
+    fd_set writable;
+    fd_set failed;
+    FD_ZERO(&writable);
+    FD_ZERO(&failed);
+    FD_SET(native, &writable);
+    FD_SET(native, &failed);
+    timeval time{};
+    time.tv_sec = static_cast<long>(time_max.count() / 1000);
+    time.tv_usec = static_cast<long>(time_max.count() % 1000 * 1000);
+    const int ready = ::select(0, nullptr, &writable, &failed, &time);
+    if (ready < 0) return ::WSAGetLastError();
+    if (ready == 0) {
+        timed_out = true;
+        return WSAETIMEDOUT;
+    }
+    int error = 0;
+    int length = sizeof error;
+    if (::getsockopt(native, SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&error), &length) != 0)
+        return ::WSAGetLastError();
+    return error;
+}
+
+Result<Socket, Fault> connect_unix(const std::string&) {
+    return Failure{Fault{.code = FaultCode::unsupported,
+                         .text = "Unix sockets on Windows; use nbd://host:port/export"}};
+}
+
+}  // namespace system
+}  // namespace wnbd::nbd
