@@ -54,7 +54,8 @@ void describe_step(const engine::Request& request, WNBD_IO_REQUEST& out) noexcep
 }
 
 bool payload_needs_buffer(const scsi::Step& step) noexcept {
-    return step.source != scsi::Source::none && step.source != scsi::Source::zeroes;
+    return step.source == scsi::Source::data || step.source == scsi::Source::repeated_block ||
+           step.source == scsi::Source::unmap_descriptors;
 }
 
 /// What a reply's status says, as the initiator gets it.
