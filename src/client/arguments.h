@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The words after the command, read by its table entry.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "client/command_table.h"
+
+namespace wnbd::client {
+
+/// Why the words cannot be read; to be printed after `wnbd-client: `. Always exit 87
+/// (ERROR_INVALID_PARAMETER).
+struct UsageError {
+    std::string text;
+};
+
+enum class OutputFormat : std::uint8_t { table, json };
+
+/// What was given: checked and complete, but for --help, which excuses missing arguments.
+class Arguments {
+  public:
+    [[nodiscard]] bool has(std::string_view name) const { return values_.contains(name); }
+
+    /// The text given, or empty.
+    [[nodiscard]] std::string text(std::string_view name) const;
+
+    /// The number or size given, or `fallback`. Numbers were checked when they were read.
+    [[nodiscard]] std::uint64_t number(std::string_view name, std::uint64_t fallback) const;
+
+    [[nodiscard]] OutputFormat format() const;
+
+  private:
+    friend Result<Arguments, UsageError> parse_arguments(const CommandSpec& command,
+                                                         std::span<const std::string> words);
+
+    std::map<std::string, std::string, std::less<>> values_;
+};
+
+/// Long options as `--name value` or `--name=value`, shortened as long as they are unambiguous,
+/// anywhere between the positional arguments; each positional also by its long name; after `--`
+/// everything is positional.
+[[nodiscard]] Result<Arguments, UsageError> parse_arguments(const CommandSpec& command,
+                                                            std::span<const std::string> words);
+
+}  // namespace wnbd::client

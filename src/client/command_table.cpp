@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "client/command_table.h"
+
+#include <algorithm>
+#include <array>
+
+namespace wnbd::client {
+namespace {
+
+using std::string_view;
+using enum ValueKind;
+
+constexpr OptionSpec format_option{
+    .name = "format",
+    .kind = format,
+    .description = "Output format: \"table\" (default) or \"json\".",
+    .exact_only = true,
+};
+constexpr OptionSpec instance_name{
+    .name = "instance-name",
+    .kind = text,
+    .description = "The disk's name, at most 255 bytes.",
+    .required = true,
+};
+constexpr OptionSpec option_name{
+    .name = "name",
+    .kind = text,
+    .description = "The driver option's name.",
+    .required = true,
+};
+constexpr OptionSpec persistent{
+    .name = "persistent",
+    .description = "Act on the value that is stored and used again when the driver is loaded.",
+};
+
+constexpr std::array<string_view, 2> version_names{"version", "-v"};
+constexpr std::array<string_view, 3> help_names{"help", "-h", "--help"};
+constexpr std::array<string_view, 2> list_names{"list", "ls"};
+constexpr std::array<string_view, 1> show_names{"show"};
+constexpr std::array<string_view, 1> map_names{"map"};
+constexpr std::array<string_view, 2> unmap_names{"unmap", "rm"};
+constexpr std::array<string_view, 1> stats_names{"stats"};
+constexpr std::array<string_view, 1> list_opt_names{"list-opt"};
+constexpr std::array<string_view, 1> get_opt_names{"get-opt"};
+constexpr std::array<string_view, 1> set_opt_names{"set-opt"};
+constexpr std::array<string_view, 1> reset_opt_names{"reset-opt"};
+constexpr std::array<string_view, 1> install_names{"install-driver"};
+constexpr std::array<string_view, 1> uninstall_names{"uninstall-driver"};
+constexpr std::array<string_view, 1> reset_adapter_names{"reset-adapter"};
+constexpr std::array<string_view, 1> ping_names{"ping"};
+constexpr std::array<string_view, 1> reload_names{"reload-config"};
+
+constexpr std::array help_positionals{OptionSpec{
+    .name = "command-name",
+    .kind = text,
+    .description = "The command to explain.",
+}};
+constexpr std::array name_positional{instance_name};
+constexpr std::array map_positionals{
+    instance_name,
+    OptionSpec{
+        .name = "hostname",
+        .kind = text,
+        .description = "The NBD server's name or address, or an NBD URI such as "
+                       "nbd://server:10809/export. Left out with --memory or --file.",
+    },
+};
+constexpr std::array option_positional{option_name};
+constexpr std::array set_opt_positionals{
+    option_name,
+    OptionSpec{
+        .name = "value",
+        .kind = text,
+        .description = "The new value.",
+        .required = true,
+    },
+};
+constexpr std::array install_positionals{OptionSpec{
+    .name = "filename",
+    .kind = text,
+    .description = "The driver's INF file, wnbd.inf.",
+    .required = true,
+}};
+
+constexpr std::array print_options{format_option};
+constexpr std::array persistent_options{persistent};
+constexpr std::array persistent_print_options{persistent, format_option};
+constexpr std::array map_options{
+    OptionSpec{
+        .name = "port",
+        .kind = number32,
+        .description = "The NBD server's port, 1 to 65535. Default: 10809.",
+    },
+    OptionSpec{
+        .name = "export-name",
+        .kind = text,
+        .description = "The NBD export's name. Default: the disk's name.",
+    },
+    OptionSpec{
+        .name = "skip-handshake",
+        .description =
+            "Start with the transmission phase at once. Needs --disk-size and --block-size.",
+    },
+    OptionSpec{
+        .name = "disk-size",
+        .kind = size,
+        .description =
+            "The disk's size in bytes, a multiple of the block size. With --file: create "
+            "the file with this size when there is none.",
+    },
+    OptionSpec{
+        .name = "block-size",
+        .kind = number32,
+        .description = "The disk's block size in bytes. Default: 512.",
+    },
+    OptionSpec{.name = "read-only", .description = "Refuse writes."},
+    OptionSpec{
+        .name = "memory",
+        .kind = size,
+        .description = "Serve the disk from this process's memory instead of a server. A size in "
+                       "bytes, or with a suffix K, M, G or T.",
+        .exact_only = true,
+    },
+    OptionSpec{
+        .name = "file",
+        .kind = text,
+        .description = "Serve the disk from this raw image file instead of a server.",
+        .exact_only = true,
+    },
+};
+constexpr std::array unmap_options{
+    OptionSpec{
+        .name = "hard-disconnect",
+        .description = "Remove the disk at once, even if it is in use. Unwritten data is lost.",
+    },
+    OptionSpec{
+        .name = "no-hard-disconnect-fallback",
+        .description = "Fail, rather than remove the disk hard, when it is still in use after the "
+                       "time-out.",
+    },
+    OptionSpec{
+        .name = "soft-disconnect-timeout",
+        .kind = number32,
+        .description = "How long to ask Windows to let the disk go, in seconds. 0 asks for ever. "
+                       "Default: 30.",
+    },
+    OptionSpec{
+        .name = "soft-disconnect-retry-interval",
+        .kind = number32,
+        .description = "How long to wait before asking again, in seconds. Default: 2.",
+    },
+};
+constexpr std::array reset_adapter_options{
+    OptionSpec{
+        .name = "hard-disconnect-mappings",
+        .description = "First remove all disks hard, even those in use. Unwritten data is lost.",
+    },
+    OptionSpec{
+        .name = "reset-timeout",
+        .kind = number32,
+        .description = "How long to retry while the adapter is in use, in seconds. 0 retries for "
+                       "ever. Default: 10.",
+    },
+    OptionSpec{
+        .name = "reset-retry-interval",
+        .kind = number32,
+        .description = "How long to wait before retrying, in seconds. Default: 1.",
+    },
+};
+
+constexpr std::array command_table{
+    CommandSpec{
+        version_names, "Show the versions of client, library and driver.", {}, print_options},
+    CommandSpec{help_names, "List the commands, or explain one.", help_positionals, {}},
+    CommandSpec{list_names, "List the mapped disks.", {}, print_options},
+    CommandSpec{show_names, "Show all that is known of a disk.", name_positional, print_options},
+    CommandSpec{map_names, "Map a disk and serve it until it is removed.", map_positionals,
+                map_options},
+    CommandSpec{unmap_names, "Remove a disk.", name_positional, unmap_options},
+    CommandSpec{stats_names, "Show a disk's counters.", name_positional, print_options},
+    CommandSpec{list_opt_names, "List the driver's options.", {}, persistent_print_options},
+    CommandSpec{get_opt_names, "Show a driver option.", option_positional,
+                persistent_print_options},
+    CommandSpec{set_opt_names, "Set a driver option.", set_opt_positionals, persistent_options},
+    CommandSpec{reset_opt_names, "Set a driver option back to its default.", option_positional,
+                persistent_options},
+    CommandSpec{install_names, "Install the driver and its adapter.", install_positionals, {}},
+    CommandSpec{uninstall_names, "Remove all disks, the adapter and the driver.", {}, {}},
+    CommandSpec{reset_adapter_names, "Restart the adapter.", {}, reset_adapter_options},
+    CommandSpec{ping_names, "Check that the driver answers.", {}, {}},
+    CommandSpec{reload_names, "Have the driver read its stored options again.", {}, {}},
+};
+
+constexpr std::array common_table{
+    OptionSpec{.name = "debug", .description = "Log more, to the error output."},
+    OptionSpec{.name = "help", .description = "Explain this command.", .exact_only = true},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> commands() noexcept {
+    return command_table;
+}
+
+std::span<const OptionSpec> common_options() noexcept {
+    return common_table;
+}
+
+const CommandSpec* find_command(std::string_view name) noexcept {
+    const auto* const found =
+        std::ranges::find_if(command_table, [name](const CommandSpec& command) {
+            return std::ranges::find(command.names, name) != command.names.end();
+        });
+    return found == command_table.end() ? nullptr : found;
+}
+
+}  // namespace wnbd::client

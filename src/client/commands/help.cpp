@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "client/help.h"
+
+#include "client/commands/commands.h"
+#include "client/system.h"
+
+namespace wnbd::client {
+
+DWORD run_help(const Arguments& arguments) {
+    if (!arguments.has("command-name")) return print(help_for_all());
+    const std::string name = arguments.text("command-name");
+    const CommandSpec* const command = find_command(name);
+    if (command == nullptr) {
+        print_error("Unknown command: " + name);
+        return ERROR_INVALID_PARAMETER;
+    }
+    return print(help_for(*command));
+}
+
+}  // namespace wnbd::client

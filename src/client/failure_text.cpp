@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "client/failure_text.h"
+
+#include <algorithm>
+#include <array>
+
+namespace wnbd::client {
+namespace {
+
+constexpr std::uint32_t error_file_not_found = 2;
+constexpr std::uint32_t error_access_denied = 5;
+constexpr std::uint32_t error_no_more_items = 259;
+
+struct Rule {
+    Task task;
+    std::uint32_t code;
+    std::string_view text;
+};
+
+constexpr std::string_view no_such_disk = "`wnbd-client list` shows the disks there are.";
+constexpr std::string_view name_too_long = "Names have at most 255 bytes.";
+
+constexpr auto rules = std::to_array<Rule>({
+    {Task::disk, 2, no_such_disk},
+    {Task::disk, 111, name_too_long},
+    {Task::unmap, 2, no_such_disk},
+    {Task::unmap, 111, name_too_long},
+    {Task::unmap, 1460, "Close the programs that use the disk, or give --hard-disconnect."},
+    {Task::unmap, 15610, "Close the programs that use the disk, or give --hard-disconnect."},
+    {Task::map, 2, "Check the path, or give --disk-size to create the file."},
+    {Task::map, 3, "Check the path."},
+    {Task::map, 5, "Check that the export or file may be used as asked, or try --read-only."},
+    {Task::map, 8, "Give a smaller size."},
+    {Task::map, 14, "Give a smaller size."},
+    {Task::map, 32, "Another program has the file open."},
+    {Task::map, 68, "The adapter is full: unmap a disk first."},
+    {Task::map, 87, "Check the sizes and the file's length."},
+    {Task::map, 111, name_too_long},
+    {Task::map, 183, "Unmap that disk first, or choose another name."},
+    {Task::map, 1115,
+     "The driver takes no new mappings: `wnbd-client reset-opt NewMappingsAllowed`."},
+    {Task::map, 1225, "Check that the NBD server is running and listens on this port."},
+    {Task::map, 1231, "Check the NBD server's address and the network."},
+    {Task::map, 2250, "Check that the NBD server is running and can be reached."},
+    {Task::map, 10060, "Check the NBD server's address and the network."},
+    {Task::map, 10061, "Check that the NBD server is running and listens on this port."},
+    {Task::map, 11001, "Check the NBD server's name."},
+    {Task::map, 11003, "Check the NBD server's name."},
+    {Task::install, 2,
+     "Check the path of the INF file and that wnbd.sys and wnbd.cat lie beside it."},
+    {Task::install, 3, "Check the path of the INF file."},
+    {Task::install, 5, "Run it as administrator."},
+    {Task::install, 50, "WNBD needs Windows 10 version 1809 (10.0.17763) or newer."},
+    {Task::install, 0xE0000202, "Run `wnbd-client uninstall-driver` first."},
+    {Task::install, 0xE0000235, "Run the 64-bit wnbd-client."},
+    {Task::uninstall, 5, "Run it as administrator."},
+    {Task::option, 2,
+     "`wnbd-client list-opt` shows the options, with --persistent the stored ones."},
+    {Task::option, 6, "The option's type does not allow this value."},
+    {Task::option, 87, "The option's type or range does not allow this value."},
+    {Task::option, 111, "`wnbd-client list-opt` shows the options."},
+    {Task::reset, 170, "Unmap the disks in use, or give --hard-disconnect-mappings."},
+});
+
+constexpr std::string_view not_installed =
+    "The WNBD driver is not installed: run `wnbd-client install-driver <wnbd.inf>` as "
+    "administrator.";
+
+std::string_view adapter_advice(std::uint32_t code) noexcept {
+    switch (code) {
+        case error_no_more_items: return not_installed;
+        case error_access_denied: return "Run it as administrator.";
+        case error_file_not_found:
+            return "The WNBD adapter is not started: check it in Device Manager, or run "
+                   "`wnbd-client reset-adapter`.";
+        default: return "Check that the WNBD driver is installed.";
+    }
+}
+
+}  // namespace
+
+std::string_view advice(const FailureCause& cause) noexcept {
+    if (cause.adapter_code != 0) return adapter_advice(cause.adapter_code);
+    const auto* const rule = std::ranges::find_if(rules, [&cause](const Rule& candidate) {
+        return candidate.task == cause.task && candidate.code == cause.code;
+    });
+    if (rule != rules.end()) return rule->text;
+    return cause.code == error_access_denied ? "Run it as administrator." : "";
+}
+
+std::string failure_text(std::string_view what, std::string_view system_text,
+                         const FailureCause& cause) {
+    constexpr std::string_view dropped = " \t\r\n.";
+    const std::size_t last = system_text.find_last_not_of(dropped);
+    std::string reason(system_text.substr(0, last == std::string_view::npos ? 0 : last + 1));
+    std::erase(reason, '\r');
+    std::ranges::replace(reason, '\n', ' ');
+    if (reason.empty()) reason = "Unknown error";
+
+    std::string text =
+        std::string(what) + ": " + reason + " (error " + std::to_string(cause.code) + ").";
+    const std::string_view remedy = advice(cause);
+    if (!remedy.empty()) text += " " + std::string(remedy);
+    return text;
+}
+
+}  // namespace wnbd::client

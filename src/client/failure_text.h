@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The one line that a failing command prints.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace wnbd::client {
+
+/// What was being done; the same error asks for different remedies.
+enum class Task : std::uint8_t {
+    other,      // needs the driver, concerns no disk
+    disk,       // asks about a disk by name
+    unmap,      // removes a disk by name
+    map,        // maps a disk and serves it
+    install,    // installs the driver from an INF file
+    uninstall,  // removes it
+    option,     // reads or changes a driver option
+    reset,      // restarts the adapter
+};
+
+struct FailureCause {
+    Task task = Task::other;
+    std::uint32_t code = 0;  // the Win32 error reported
+    /// Why the adapter could not be opened, when that is the reason; otherwise 0.
+    std::uint32_t adapter_code = 0;
+};
+
+/// What the user can do about it: a sentence, or empty when there is no good advice.
+[[nodiscard]] std::string_view advice(const FailureCause& cause) noexcept;
+
+/// `<what>: <system_text> (error <code>). <advice>`, without a newline. Trailing spaces, line ends
+/// and full stops of `system_text` are dropped; other line ends become spaces.
+[[nodiscard]] std::string failure_text(std::string_view what, std::string_view system_text,
+                                       const FailureCause& cause);
+
+}  // namespace wnbd::client

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "client/map_plan.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "client/nbd_uri.h"
+
+namespace wnbd::client {
+namespace {
+
+constexpr std::uint32_t error_invalid_parameter = 87;
+constexpr std::uint32_t error_buffer_overflow = 111;
+constexpr std::uint64_t default_port = 10809;
+constexpr std::uint64_t largest_port = 65535;
+// Windows keeps disk sizes and offsets in signed 64-bit numbers.
+constexpr std::uint64_t disk_size_limit = std::uint64_t{1} << 63;
+constexpr std::string_view owner = "wnbd-client";
+
+using Refusal = std::optional<MapRefusal>;
+
+MapRefusal invalid(std::string text) {
+    return {error_invalid_parameter, std::move(text)};
+}
+
+/// Copies with its terminator. `what` names the field in the refusal.
+Refusal store(std::span<char> array, std::string_view text, std::string_view what) {
+    if (text.size() >= array.size()) {
+        return MapRefusal{error_buffer_overflow,
+                          "The " + std::string(what) +
+                              " is too long: " + std::to_string(text.size()) + " bytes, at most " +
+                              std::to_string(array.size() - 1) + " are allowed."};
+    }
+    std::ranges::copy(text, array.begin());
+    array[text.size()] = '\0';
+    return std::nullopt;
+}
+
+Refusal refuse_beside(const Arguments& arguments, std::string_view chosen,
+                      std::initializer_list<std::string_view> others) {
+    for (const std::string_view other : others) {
+        if (!arguments.has(other)) continue;
+        return invalid("--" + std::string(chosen) + " cannot be combined with " +
+                       (other == "hostname" ? "a server" : "--" + std::string(other)) + ".");
+    }
+    return std::nullopt;
+}
+
+Refusal check_geometry(std::string_view option, std::uint64_t size, std::uint32_t block_size) {
+    const std::string subject = "Invalid --" + std::string(option) + ": " + std::to_string(size);
+    if (size == 0) return invalid(subject + ". A disk has at least one block.");
+    if (size >= disk_size_limit) return invalid(subject + ". It must be below 2^63 bytes.");
+    if (size % block_size != 0) {
+        return invalid(subject + " is not a multiple of the block size, " +
+                       std::to_string(block_size) + ".");
+    }
+    return std::nullopt;
+}
+
+Refusal plan_memory(const Arguments& arguments, MapPlan& plan) {
+    if (auto refusal = refuse_beside(
+            arguments, "memory",
+            {"hostname", "file", "port", "export-name", "skip-handshake", "disk-size"})) {
+        return refusal;
+    }
+    const std::uint64_t size = arguments.number("memory", 0);
+    if (auto refusal = check_geometry("memory", size, plan.properties.BlockSize)) return refusal;
+    plan.properties.BlockCount = size / plan.properties.BlockSize;
+    plan.backend_uri = "memory:" + std::to_string(size);
+    return std::nullopt;
+}
+
+Refusal plan_file(const Arguments& arguments, MapPlan& plan) {
+    if (auto refusal = refuse_beside(arguments, "file",
+                                     {"hostname", "port", "export-name", "skip-handshake"})) {
+        return refusal;
+    }
+    const std::string path = arguments.text("file");
+    if (path.empty()) return invalid("Missing image file name.");
+    // The last question mark ends the path, which may have some of its own: \\?\C:\disk.img.
+    plan.backend_uri = "file:" + path + "?";
+    if (arguments.has("read-only")) plan.backend_uri += "readonly=1";
+    if (!arguments.has("disk-size")) return std::nullopt;
+
+    const std::uint64_t size = arguments.number("disk-size", 0);
+    if (auto refusal = check_geometry("disk-size", size, plan.properties.BlockSize)) return refusal;
+    plan.properties.BlockCount = size / plan.properties.BlockSize;
+    plan.backend_uri +=
+        (plan.backend_uri.ends_with('?') ? "size=" : "&size=") + std::to_string(size);
+    return std::nullopt;
+}
+
+struct Server {
+    std::string host;
+    std::string export_name;
+    std::uint64_t port = default_port;
+};
+
+Result<Server, MapRefusal> find_server(const Arguments& arguments) {
+    Server server{.host = arguments.text("hostname"),
+                  .export_name = arguments.text("export-name"),
+                  .port = arguments.number("port", default_port)};
+    if (!is_uri(server.host)) {
+        if (server.export_name.empty()) server.export_name = arguments.text("instance-name");
+        return server;
+    }
+    for (const std::string_view option : {"port", "export-name"}) {
+        if (arguments.has(option)) {
+            return Failure{invalid("--" + std::string(option) +
+                                   " cannot be combined with an NBD URI, which tells it.")};
+        }
+    }
+    auto uri = parse_nbd_uri(server.host);
+    if (!uri) return Failure{invalid(uri.error())};
+    return Server{.host = uri.value().host,
+                  .export_name = uri.value().export_name,
+                  .port = uri.value().port.value_or(static_cast<std::uint32_t>(default_port))};
+}
+
+/// The first three checks are made in the order, and refused in the words, that scripts may know.
+Refusal check_server(const Arguments& arguments, const Server& server) {
+    if (server.port == 0) return invalid("Missing NBD server port number.");
+    if (server.port > largest_port) {
+        return invalid("Invalid NBD server port number: " + std::to_string(server.port));
+    }
+    if (arguments.has("skip-handshake") &&
+        (arguments.number("disk-size", 0) == 0 || arguments.number("block-size", 0) == 0)) {
+        return invalid(
+            "--disk-size and --block-size are required with --skip-handshake, since the "
+            "server is not asked for the disk's size.");
+    }
+    return std::nullopt;
+}
+
+Refusal plan_server(const Arguments& arguments, MapPlan& plan) {
+    auto found = find_server(arguments);
+    if (!found) return found.error();
+    const Server& server = found.value();
+    if (auto refusal = check_server(arguments, server)) return refusal;
+    if (arguments.text("instance-name").empty()) return invalid("Missing instance name.");
+    if (server.host.empty()) return invalid("Missing NBD hostname.");
+
+    WNBD_PROPERTIES& properties = plan.properties;
+    NBD_CONNECTION_PROPERTIES& nbd = properties.NbdProperties;
+    if (auto refusal = store(nbd.Hostname, server.host, "NBD hostname")) return refusal;
+    if (auto refusal = store(nbd.ExportName, server.export_name, "NBD export name")) return refusal;
+    nbd.PortNumber = static_cast<UINT32>(server.port);
+    nbd.Flags.SkipNegotiation = arguments.has("skip-handshake") ? 1 : 0;
+    properties.Flags.UseUserspaceNbd = 1;
+
+    if (!arguments.has("disk-size")) return std::nullopt;
+    const std::uint64_t size = arguments.number("disk-size", 0);
+    if (auto refusal = check_geometry("disk-size", size, properties.BlockSize)) return refusal;
+    if (arguments.has("skip-handshake")) {
+        properties.BlockCount = size / properties.BlockSize;
+    } else {
+        plan.remark =
+            "--disk-size has no effect: without --skip-handshake the server tells the size.";
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pid) {
+    MapPlan plan;
+    WNBD_PROPERTIES& properties = plan.properties;
+    std::ranges::copy(owner, properties.Owner);
+    properties.Flags.ReadOnly = arguments.has("read-only") ? 1 : 0;
+    properties.Pid = pid;
+    properties.BlockSize =
+        static_cast<UINT32>(arguments.number("block-size", WNBD_DEFAULT_BLOCK_SIZE));
+    if (properties.BlockSize == 0) properties.BlockSize = WNBD_DEFAULT_BLOCK_SIZE;
+    if (properties.BlockSize != 512 && properties.BlockSize != 4096) {
+        return Failure{invalid("Invalid --block-size: " + std::to_string(properties.BlockSize) +
+                               ". It must be 512 or 4096.")};
+    }
+
+    Refusal refusal;
+    if (arguments.has("memory")) {
+        refusal = plan_memory(arguments, plan);
+    } else if (arguments.has("file")) {
+        refusal = plan_file(arguments, plan);
+    } else if (arguments.has("hostname")) {
+        refusal = plan_server(arguments, plan);
+    } else {
+        refusal = invalid(
+            "wnbd-client: the option '--hostname' is required but missing (or give "
+            "--memory or --file)");
+    }
+    if (refusal) return Failure{*refusal};
+
+    const std::string name = arguments.text("instance-name");
+    if (name.empty()) return Failure{invalid("Missing instance name.")};
+    for (const std::span<char> field :
+         {std::span<char>(properties.InstanceName), std::span<char>(properties.SerialNumber)}) {
+        if (auto too_long = store(field, name, "instance name")) return Failure{*too_long};
+    }
+    return plan;
+}
+
+}  // namespace wnbd::client

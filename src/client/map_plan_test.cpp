@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "client/map_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wnbd::client {
+namespace {
+
+using Words = std::vector<std::string>;
+constexpr std::int32_t pid = 77;
+
+Result<MapPlan, MapRefusal> plan(const Words& words) {
+    const auto parsed = parse_arguments(*find_command("map"), words);
+    if (!parsed) return Failure{MapRefusal{0, "not parsed: " + parsed.error().text}};
+    return plan_map(parsed.value(), pid);
+}
+
+TEST(MapPlan, ServerHasTheDocumentedDefaults) {
+    auto planned = plan({"disk", "server"});
+    ASSERT_TRUE(planned.ok()) << planned.error().text;
+    const WNBD_PROPERTIES& properties = planned.value().properties;
+    EXPECT_STREQ(properties.InstanceName, "disk");
+    EXPECT_STREQ(properties.SerialNumber, "disk");
+    EXPECT_STREQ(properties.Owner, "wnbd-client");
+    EXPECT_STREQ(properties.NbdProperties.Hostname, "server");
+    EXPECT_STREQ(properties.NbdProperties.ExportName, "disk");
+    EXPECT_EQ(properties.NbdProperties.PortNumber, 10809U);
+    EXPECT_EQ(properties.NbdProperties.Flags.SkipNegotiation, 0U);
+    EXPECT_EQ(properties.Flags.UseUserspaceNbd, 1U);
+    EXPECT_EQ(properties.Flags.ReadOnly, 0U);
+    EXPECT_EQ(properties.BlockSize, 512U);
+    EXPECT_EQ(properties.BlockCount, 0U);
+    EXPECT_EQ(properties.Pid, pid);
+    EXPECT_EQ(planned.value().backend_uri, "");
+    EXPECT_EQ(planned.value().remark, "");
+}
+
+TEST(MapPlan, EveryServerOptionArrives) {
+    auto planned = plan({"disk", "server", "--port=65535", "--export-name=e", "--skip-handshake",
+                         "--disk-size=1M", "--block-size=4096", "--read-only"});
+    ASSERT_TRUE(planned.ok()) << planned.error().text;
+    const WNBD_PROPERTIES& properties = planned.value().properties;
+    EXPECT_EQ(properties.NbdProperties.PortNumber, 65535U);
+    EXPECT_STREQ(properties.NbdProperties.ExportName, "e");
+    EXPECT_EQ(properties.NbdProperties.Flags.SkipNegotiation, 1U);
+    EXPECT_EQ(properties.Flags.ReadOnly, 1U);
+    EXPECT_EQ(properties.BlockSize, 4096U);
+    EXPECT_EQ(properties.BlockCount, 256U);
+}
+
+TEST(MapPlan, UriTellsHostPortAndExport) {
+    auto planned = plan({"disk", "nbd://[::1]:10/a%20b"});
+    ASSERT_TRUE(planned.ok()) << planned.error().text;
+    const NBD_CONNECTION_PROPERTIES& nbd = planned.value().properties.NbdProperties;
+    EXPECT_STREQ(nbd.Hostname, "::1");
+    EXPECT_EQ(nbd.PortNumber, 10U);
+    EXPECT_STREQ(nbd.ExportName, "a b");
+
+    auto bare = plan({"disk", "nbd://server"});
+    ASSERT_TRUE(bare.ok()) << bare.error().text;
+    EXPECT_EQ(bare.value().properties.NbdProperties.PortNumber, 10809U);
+    EXPECT_STREQ(bare.value().properties.NbdProperties.ExportName, "");
+}
+
+TEST(MapPlan, MemoryNeedsNoServer) {
+    auto planned = plan({"disk", "--memory", "64M"});
+    ASSERT_TRUE(planned.ok()) << planned.error().text;
+    EXPECT_EQ(planned.value().backend_uri, "memory:67108864");
+    EXPECT_EQ(planned.value().properties.BlockCount, 131072U);
+    EXPECT_EQ(planned.value().properties.Flags.UseUserspaceNbd, 0U);
+}
+
+TEST(MapPlan, FileIsCreatedWithASizeOnly) {
+    auto existing = plan({"disk", "--file", "C:\\a b.img"});
+    ASSERT_TRUE(existing.ok()) << existing.error().text;
+    EXPECT_EQ(existing.value().backend_uri, "file:C:\\a b.img?");
+    EXPECT_EQ(existing.value().properties.BlockCount, 0U);
+    auto created = plan({"disk", "--file", "x", "--disk-size", "8192", "--block-size", "4096"});
+    ASSERT_TRUE(created.ok()) << created.error().text;
+    EXPECT_EQ(created.value().backend_uri, "file:x?size=8192");
+    EXPECT_EQ(created.value().properties.BlockCount, 2U);
+    auto read_only = plan({"disk", "--file", "\\\\?\\C:\\x", "--read-only", "--disk-size=512"});
+    ASSERT_TRUE(read_only.ok()) << read_only.error().text;
+    EXPECT_EQ(read_only.value().backend_uri, "file:\\\\?\\C:\\x?readonly=1&size=512");
+    EXPECT_EQ(read_only.value().properties.Flags.ReadOnly, 1U);
+}
+
+TEST(MapPlan, NamesOf255BytesFit) {
+    const std::string longest(255, 'n');
+    auto planned = plan({longest, longest, "--export-name", longest});
+    ASSERT_TRUE(planned.ok()) << planned.error().text;
+    EXPECT_EQ(planned.value().properties.InstanceName, longest);
+    EXPECT_EQ(planned.value().properties.SerialNumber, longest);
+    EXPECT_EQ(planned.value().properties.NbdProperties.Hostname, longest);
+    EXPECT_EQ(planned.value().properties.NbdProperties.ExportName, longest);
+}
+
+TEST(MapPlan, LongerNamesAreRefused) {
+    for (const std::size_t length : {256U, 4096U}) {
+        const std::string name(length, 'n');
+        const std::vector<Words> table{{name, "--memory=1M"},
+                                       {name, "--file=x"},
+                                       {name, "server", "--export-name=e"},
+                                       {"disk", name},
+                                       {"disk", "server", "--export-name", name},
+                                       {"disk", "nbd://" + name + "/"},
+                                       {"disk", "nbd://s/" + name}};
+        for (const Words& words : table) {
+            auto planned = plan(words);
+            ASSERT_FALSE(planned.ok());
+            EXPECT_EQ(planned.error().code, 111U);
+            EXPECT_NE(planned.error().text.find("is too long: " + std::to_string(length) +
+                                                " bytes, at most 255 are allowed."),
+                      std::string::npos)
+                << planned.error().text;
+        }
+    }
+}
+
+TEST(MapPlan, DiskSizeWithoutEffectIsRemarkedOn) {
+    auto planned = plan({"disk", "server", "--disk-size=1M"});
+    ASSERT_TRUE(planned.ok()) << planned.error().text;
+    EXPECT_NE(planned.value().remark.find("--disk-size has no effect"), std::string::npos);
+    EXPECT_EQ(planned.value().properties.BlockCount, 0U);
+}
+
+TEST(MapPlan, BadCombinationsAndValuesAreRefused) {
+    struct Case {
+        Words words;
+        std::string_view text;
+    };
+    constexpr std::string_view skip =
+        "--disk-size and --block-size are required with --skip-handshake, since the server is not "
+        "asked for the disk's size.";
+    const std::vector<Case> table{
+        {{"d", "s", "--port=0"}, "Missing NBD server port number."},
+        {{"", "", "--port=0"}, "Missing NBD server port number."},
+        {{"d", "s", "--port=65536"}, "Invalid NBD server port number: 65536"},
+        {{"d", "nbd://s:65536/"}, "Invalid NBD server port number: 65536"},
+        {{"d", "nbd://s:0/"}, "Missing NBD server port number."},
+        {{"d", "s", "--skip-handshake"}, skip},
+        {{"d", "s", "--skip-handshake", "--disk-size=512"}, skip},
+        {{"d", "s", "--skip-handshake", "--block-size=512"}, skip},
+        {{"d", "s", "--skip-handshake", "--disk-size=512", "--block-size=0"}, skip},
+        {{"", "s"}, "Missing instance name."},
+        {{"", "--memory=1M"}, "Missing instance name."},
+        {{"d", ""}, "Missing NBD hostname."},
+        {{"d"},
+         "wnbd-client: the option '--hostname' is required but missing (or give --memory or "
+         "--file)"},
+        {{"d", "s", "--memory=1M"}, "--memory cannot be combined with a server."},
+        {{"d", "s", "--file=x"}, "--file cannot be combined with a server."},
+        {{"d", "--file=x", "--memory=1M"}, "--memory cannot be combined with --file."},
+        {{"d", "--memory=1M", "--port=1"}, "--memory cannot be combined with --port."},
+        {{"d", "--memory=1M", "--disk-size=1M"}, "--memory cannot be combined with --disk-size."},
+        {{"d", "--memory=1M", "--export-name=e"},
+         "--memory cannot be combined with --export-name."},
+        {{"d", "--file=x", "--skip-handshake"}, "--file cannot be combined with --skip-handshake."},
+        {{"d", "--file", ""}, "Missing image file name."},
+        {{"d", "nbd://s/", "--port=1"},
+         "--port cannot be combined with an NBD URI, which tells it."},
+        {{"d", "nbd://s/", "--export-name=e"},
+         "--export-name cannot be combined with an NBD URI, which tells it."},
+        {{"d", "nbds://s/"}, "Invalid NBD URI: nbds://s/: only nbd:// is supported."},
+        {{"d", "--memory=0"}, "Invalid --memory: 0. A disk has at least one block."},
+        {{"d", "--memory=513"}, "Invalid --memory: 513 is not a multiple of the block size, 512."},
+        {{"d", "--memory=9223372036854775808"},
+         "Invalid --memory: 9223372036854775808. It must be below 2^63 bytes."},
+        {{"d", "--file=x", "--disk-size=0"},
+         "Invalid --disk-size: 0. A disk has at least one block."},
+        {{"d", "s", "--disk-size=0"}, "Invalid --disk-size: 0. A disk has at least one block."},
+        {{"d", "s", "--skip-handshake", "--disk-size=4608", "--block-size=4096"},
+         "Invalid --disk-size: 4608 is not a multiple of the block size, 4096."},
+        {{"d", "s", "--skip-handshake", "--disk-size=9223372036854775808", "--block-size=512"},
+         "Invalid --disk-size: 9223372036854775808. It must be below 2^63 bytes."},
+        {{"d", "s", "--block-size=513"}, "Invalid --block-size: 513. It must be 512 or 4096."},
+        {{"d", "--memory=1M", "--block-size=1024"},
+         "Invalid --block-size: 1024. It must be 512 or 4096."},
+    };
+    for (const Case& refused : table) {
+        auto planned = plan(refused.words);
+        ASSERT_FALSE(planned.ok()) << refused.text;
+        EXPECT_EQ(planned.error().text, refused.text);
+        EXPECT_EQ(planned.error().code, 87U) << refused.text;
+    }
+}
+
+}  // namespace
+}  // namespace wnbd::client

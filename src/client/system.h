@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The client's shell around the operating system: words in, text out, error texts.
+#pragma once
+
+#include <windows.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/failure_text.h"
+
+namespace wnbd::client {
+
+/// Switches the console to UTF-8 while it lives and puts the user's code page back at the end.
+class Utf8Console {
+  public:
+    Utf8Console() noexcept;
+    ~Utf8Console();
+    Utf8Console(const Utf8Console&) = delete;
+    Utf8Console& operator=(const Utf8Console&) = delete;
+
+  private:
+    UINT previous_code_page_;
+};
+
+/// The command line's words after the program's name, in UTF-8 whatever the active code page is.
+[[nodiscard]] std::vector<std::string> command_line_words();
+
+/// Writes to standard output. Returns ERROR_WRITE_FAULT when not all of it could be written.
+[[nodiscard]] DWORD print(std::string_view text);
+
+/// Writes `text` and a newline to standard error.
+void print_error(std::string_view text);
+
+/// Windows's own text of an error, in UTF-8; empty when it has none.
+[[nodiscard]] std::string system_error_text(DWORD code);
+
+/// Prints the one line of a failed command and returns `code`, the exit code. For ERROR_OPEN_FAILED
+/// it asks again why the adapter cannot be opened, for the advice.
+DWORD report_failure(Task task, std::string_view what, DWORD code);
+
+/// The same where WnbdOpenAdapter itself gave `code`.
+DWORD report_adapter_failure(std::string_view what, DWORD code);
+
+}  // namespace wnbd::client
