@@ -13,6 +13,7 @@ Disk::Take Disk::take(Waiter& waiter, Request*& request) noexcept {
         if (waiter.linked()) IntrusiveList<Waiter>::remove(waiter);
         if (state_ != DiskState::online) return Take::disconnected;
         if (!can_take_front()) {
+            posted_unseen_ = posted_unseen_ || !pending_.empty();
             waiters_.push_front(waiter);
             return Take::empty;
         }

@@ -32,6 +32,16 @@ void restore_allocations() noexcept;
 /// Allocations ever asked for, failed ones included.
 [[nodiscard]] std::uint64_t allocations_made() noexcept;
 
+/// Memory that a model saves and restores whole, this record included: so the engine's tables are
+/// in it. Freed blocks are counted and not used again.
+struct Arena {
+    std::byte* next = nullptr;
+    std::byte* end = nullptr;
+    std::int64_t blocks = 0;
+};
+/// This thread's allocations come from `arena` and go back to it; nullptr: the heap again.
+void allocate_from(Arena* arena) noexcept;
+
 // --- Threads.
 
 struct Thread;
@@ -45,5 +55,8 @@ void alert(const ThreadHandle& thread) noexcept;
 [[nodiscard]] unsigned spin_locks_held() noexcept;
 /// Threads that are inside wait() now. For tests that must act while another thread waits.
 [[nodiscard]] unsigned threads_waiting() noexcept;
+
+/// Whether a wait for the event would return at once.
+[[nodiscard]] bool is_set(Event& event) noexcept;
 
 }  // namespace wnbd::platform::native

@@ -92,6 +92,18 @@ std::atomic<std::uint64_t> allocations{0};
 std::atomic<std::uint64_t> allocation_limit{~std::uint64_t{0}};
 std::atomic<std::int64_t> blocks_in_use{0};
 
+thread_local Arena* arena_in_use = nullptr;
+
+void* allocate_in(Arena& arena, std::size_t bytes) noexcept {
+    constexpr std::size_t alignment = alignof(std::max_align_t);
+    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    if (rounded > static_cast<std::size_t>(arena.end - arena.next)) return nullptr;
+    std::byte* const memory = arena.next;
+    arena.next += rounded;
+    ++arena.blocks;
+    return memory;
+}
+
 }  // namespace
 
 ThreadHandle this_thread() {
@@ -124,6 +136,10 @@ void fail_allocations_after(std::uint64_t count) noexcept {
     allocation_limit.store(allocations.load() + count);
 }
 
+void allocate_from(Arena* arena) noexcept {
+    arena_in_use = arena;
+}
+
 void restore_allocations() noexcept {
     allocation_limit.store(~std::uint64_t{0});
 }
@@ -142,6 +158,11 @@ unsigned spin_locks_held() noexcept {
 
 unsigned threads_waiting() noexcept {
     return waiting_threads.load();
+}
+
+bool is_set(Event& event) noexcept {
+    const std::lock_guard guard(parking_of(event).mutex);
+    return state_of(event).set;
 }
 
 }  // namespace native
@@ -215,6 +236,7 @@ std::uint64_t interrupt_time() noexcept {
 void* allocate(std::size_t bytes) noexcept {
     if (held_spin_locks != 0) misuse("memory is allocated while a spin lock is held");
     if (native::allocations.fetch_add(1) >= native::allocation_limit.load()) return nullptr;
+    if (native::arena_in_use != nullptr) return native::allocate_in(*native::arena_in_use, bytes);
     void* const memory = std::malloc(bytes);
     if (memory != nullptr) native::blocks_in_use.fetch_add(1);
     return memory;
@@ -222,6 +244,10 @@ void* allocate(std::size_t bytes) noexcept {
 
 void free(void* memory) noexcept {
     if (memory == nullptr) return;
+    if (native::arena_in_use != nullptr) {
+        --native::arena_in_use->blocks;
+        return;
+    }
     native::blocks_in_use.fetch_sub(1);
     std::free(memory);
 }
