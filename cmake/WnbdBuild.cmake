@@ -21,6 +21,14 @@ option(WNBD_FUZZ "Build the fuzzers (clang)" OFF)
 add_compile_options(-Wall -Wextra -Werror)
 include_directories("${CMAKE_SOURCE_DIR}/include" "${CMAKE_SOURCE_DIR}/src")
 
+# The portable layers take the Windows type names of the public headers from whoever includes them: in
+# kernel code that is the DDK, everywhere.
+if(WNBD_KIND STREQUAL "driver")
+  include_directories(SYSTEM /usr/share/mingw-w64/include/ddk)
+  add_compile_definitions(NOMINMAX _WIN32_WINNT=0x0A00 NTDDI_VERSION=0x0A000006)
+  add_compile_options("-Wno-#warnings" $<$<COMPILE_LANGUAGE:CXX>:-includedriver/ddk/kernel.h>)
+endif()
+
 if(WNBD_SANITIZE)
   add_compile_options(-fsanitize=${WNBD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${WNBD_SANITIZE})

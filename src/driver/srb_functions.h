@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// SRBs that are answered at once, without a request to user space. Each function fills the SRB's
+// data and returns its status; any IRQL up to DISPATCH_LEVEL.
+#pragma once
+
+#include "driver/srb_view.h"
+#include "engine/adapter.h"
+
+namespace wnbd::driver {
+
+[[nodiscard]] UCHAR answer_pnp(const engine::UnitReference& unit, SrbView view) noexcept;
+[[nodiscard]] UCHAR answer_io_control(const engine::UnitReference& unit, SrbView view) noexcept;
+
+}  // namespace wnbd::driver
