@@ -27,6 +27,7 @@ if(WNBD_KIND STREQUAL "driver")
   include_directories(SYSTEM /usr/share/mingw-w64/include/ddk)
   add_compile_definitions(NOMINMAX _WIN32_WINNT=0x0A00 NTDDI_VERSION=0x0A000006)
   add_compile_options("-Wno-#warnings" $<$<COMPILE_LANGUAGE:CXX>:-includedriver/ddk/kernel.h>)
+  enable_testing()
 endif()
 
 if(WNBD_SANITIZE)

@@ -80,6 +80,7 @@ ULONG find_adapter(PVOID extension, PVOID hw_context, PVOID bus_information, PVO
         return SP_RETURN_ERROR;
     }
     configure(*config);
+    device.control().set_max_requests(config->MaxIOsPerLun);
     WNBD_LOG(info, "adapter started: %lu requests, %lu per disk, SRB type %u",
              static_cast<unsigned long>(config->MaxNumberOfIO),
              static_cast<unsigned long>(config->MaxIOsPerLun), config->SrbType);
