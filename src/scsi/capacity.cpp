@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// READ CAPACITY and GET LBA STATUS (SBC-3 5.15, 5.16, 5.6).
+// READ CAPACITY and GET LBA STATUS (SBC-3).
 #include "scsi/decoder.h"
 #include "scsi/limits.h"
 

@@ -39,7 +39,7 @@ struct Context {
 using Decoder = Decision (*)(const Context& context) noexcept;
 
 /// The blocks a CDB addresses. READ, WRITE, VERIFY, SYNCHRONIZE CACHE, PRE-FETCH and WRITE SAME put
-/// them in the same places for a given CDB length (SPC-4 4.2.2).
+/// them in the same places for a given CDB length (SPC-4).
 struct BlockRange {
     std::uint64_t lba;
     std::uint64_t blocks;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// INQUIRY, standard data (SPC-4 6.6).
+// INQUIRY, standard data (SPC-4).
 #include "scsi/decoder.h"
 #include "scsi/text.h"
 
@@ -40,7 +40,7 @@ Decision decode_inquiry(const Context& context) noexcept {
     constexpr std::uint8_t cmddt = 0x02;  // obsolete since SPC-3; its answer would look different
     if ((context.cdb[1] & cmddt) != 0) return invalid_field();
     if ((context.cdb[1] & evpd) != 0) return decode_vital_product_data(context);
-    if (context.cdb[2] != 0) return invalid_field();  // a page code without EVPD, SPC-4 6.6.1
+    if (context.cdb[2] != 0) return invalid_field();  // a page code without EVPD
     return standard_inquiry(context);
 }
 

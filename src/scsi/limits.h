@@ -18,7 +18,7 @@ constexpr std::uint32_t command_transfer_bytes_max = 32U << 20;
 /// within an initiator's time-out (ten seconds are common).
 constexpr std::uint32_t write_same_bytes_max = 256U << 20;
 
-/// UNMAP knows no limit on its sum of blocks (SBC-3 6.6.4: FFFFFFFFh), only on its descriptors.
+/// UNMAP knows no limit on its sum of blocks (FFFFFFFFh in SBC-3), only on its descriptors.
 constexpr std::uint32_t unmap_blocks_unlimited = 0xFFFFFFFFU;
 
 [[nodiscard]] constexpr std::uint32_t transfer_blocks_max(const Disk& disk) noexcept {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The commands that read, write, verify and flush blocks (SBC-3 5.x). Each is checked in this
+// The commands that read, write, verify and flush blocks (SBC-3, clause 5). Each is checked in this
 // order: fields of the CDB, write protection, range, limits, the initiator's buffer.
 #include "scsi/decoder.h"
 #include "scsi/limits.h"
@@ -11,7 +11,7 @@ constexpr std::uint8_t fua_bit = 0x08;
 
 /// Byte 1 of every 10, 12 and 16 byte CDB here: RDPROTECT, WRPROTECT or VRPROTECT. The disk is
 /// never formatted with protection information, so that anything but 0 is an invalid field
-/// (SBC-3 4.22).
+/// (SBC-3, protection information).
 bool asks_for_protection(const Context& context) noexcept {
     return context.cdb.size() > 6 && (context.cdb[1] & 0xE0) != 0;
 }
@@ -60,7 +60,7 @@ Decision decode_write(const Context& context) noexcept {
     return transfer(context, request, request.blocks);
 }
 
-// SBC-3 5.40: BYTCHK is two bits, 10b and 11b are reserved.
+// SBC-3, WRITE AND VERIFY: BYTCHK is two bits, 10b and 11b are reserved.
 Decision decode_write_and_verify(const Context& context) noexcept {
     const unsigned byte_check = (context.cdb[1] >> 1) & 0x03;
     if (asks_for_protection(context) || byte_check > 1) return invalid_field();
@@ -70,8 +70,8 @@ Decision decode_write_and_verify(const Context& context) noexcept {
     return transfer(context, request, request.blocks);
 }
 
-// SBC-3 5.31: BYTCHK 00b no data, 01b as much data as blocks, 10b reserved, 11b one block of data
-// that every block is compared with.
+// SBC-3, VERIFY: BYTCHK 00b no data, 01b as much data as blocks, 10b reserved, 11b one block of
+// data that every block is compared with.
 Decision decode_verify(const Context& context) noexcept {
     const unsigned byte_check = (context.cdb[1] >> 1) & 0x03;
     if (asks_for_protection(context) || byte_check == 2) return invalid_field();
@@ -84,7 +84,7 @@ Decision decode_verify(const Context& context) noexcept {
     return transfer(context, request, data_blocks);
 }
 
-// SBC-3 5.2: the buffer holds the blocks to compare with, then the blocks to write.
+// SBC-3, COMPARE AND WRITE: the buffer holds the blocks to compare with, then the blocks to write.
 Decision decode_compare_and_write(const Context& context) noexcept {
     if (asks_for_protection(context)) return invalid_field();
     if (context.disk.read_only) return write_protected();
@@ -93,11 +93,16 @@ Decision decode_compare_and_write(const Context& context) noexcept {
     const BlockRange range{context.field<std::uint64_t>(2), context.cdb[13]};
     BlockRequest request = request_of(Action::compare_and_write, context, range);
     request.force_unit_access = asks_for_fua(context);
+    // More data than the CDB asks for is harmless elsewhere. Here the CDB says where the buffer is
+    // divided, and writing the wrong half is worse than refusing.
+    const std::uint64_t bytes = 2 * range.blocks * context.disk.block_size;
+    if (range.blocks != 0 && context.command.data_length > bytes) return invalid_field();
     return transfer(context, request, 2 * range.blocks);
 }
 
-// SBC-3 5.25. IMMED permits to answer before the flush is done, it does not ask for it: the end is
-// always waited for, so that a failure reaches the one who asked. Zero blocks: up to the end.
+// SBC-3, SYNCHRONIZE CACHE. IMMED permits to answer before the flush is done, it does not ask for
+// it: the end is always waited for, so that a failure reaches the one who asked. Zero blocks: up to
+// the end.
 Decision decode_synchronize_cache(const Context& context) noexcept {
     const BlockRange range = block_range(context.cdb);
     if (!in_range(context.block_count, range.lba, range.blocks)) return out_of_range();
@@ -107,8 +112,8 @@ Decision decode_synchronize_cache(const Context& context) noexcept {
     return request_of(Action::flush, context, range);
 }
 
-// SBC-3 5.8. There is no cache of ours to fetch into. GOOD says just that, CONDITION MET would say
-// that all blocks are cached now. Zero blocks: up to the end.
+// SBC-3, PRE-FETCH. There is no cache of ours to fetch into. GOOD says just that, CONDITION MET
+// would say that all blocks are cached now. Zero blocks: up to the end.
 Decision decode_prefetch(const Context& context) noexcept {
     const BlockRange range = block_range(context.cdb);
     if (!in_range(context.block_count, range.lba, range.blocks)) return out_of_range();

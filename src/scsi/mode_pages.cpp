@@ -12,22 +12,22 @@ struct ModePage {
     PageBody write_body;
 };
 
-// SBC-3 6.5.5. Only WCE says something: whether writes may wait in a volatile cache behind the
-// disk.
+// SBC-3, caching page. Only WCE says something: whether writes may wait in a volatile cache behind
+// the disk.
 void write_caching(const Disk& disk, ByteWriter& out) noexcept {
     constexpr std::uint8_t wce = 0x04;
     out.byte(disk.flush_supported ? wce : 0);
     out.fill(17);
 }
 
-// SPC-4 7.5.8
+// SPC-4, control page.
 void write_control(const Disk& /*disk*/, ByteWriter& out) noexcept {
     out.byte(0x02);  // one task set, fixed format sense data (D_SENSE zero), GLTSD: no log is saved
     out.byte(0x10);  // QUEUE ALGORITHM MODIFIER: the storage orders commands as it likes
     out.fill(8);     // WP comes from the disk, not from SWP; no time-outs claimed
 }
 
-// SPC-4 7.5.11 (informational exceptions control)
+// SPC-4, informational exceptions control page.
 void write_informational_exceptions(const Disk& /*disk*/, ByteWriter& out) noexcept {
     out.byte(0x08);  // DEXCPT: there are none to report
     out.fill(9);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MODE SELECT (SPC-4 6.11, 6.12). No field of this disk can be changed, so that a parameter list is
+// MODE SELECT (SPC-4). No field of this disk can be changed, so that a parameter list is
 // welcome when it asks for what already is, and refused otherwise.
 #include "base/byte_reader.h"
 #include "scsi/decoder.h"
@@ -20,7 +20,8 @@ Fault check_block_descriptor(const Context& context,
     const std::uint32_t block_size = is_long
                                          ? load_big_endian<std::uint32_t>(descriptor.data() + 12)
                                          : load_big_endian_24(descriptor.data() + 5);
-    // SBC-3 6.5.3: zero blocks keeps the capacity, all ones asks for the largest, which it is.
+    // SBC-3, block descriptors: zero blocks keeps the capacity, all ones asks for the largest,
+    // which it is.
     const std::uint64_t largest = is_long ? UINT64_MAX : UINT32_MAX;
     const bool same_blocks = blocks == 0 || blocks == largest || blocks == context.block_count;
     if (!same_blocks || block_size != context.disk.block_size) {
@@ -52,7 +53,7 @@ Fault check_page(const Context& context, ByteReader& list) noexcept {
 Fault check_list(const Context& context, bool six, ByteReader list) noexcept {
     const auto header = list.take(six ? 4 : 8);
     if (header.empty()) return Fault::parameter_list_length_error;
-    // MODE DATA LENGTH is reserved for MODE SELECT, WP ignored (SBC-3 6.5.2).
+    // MODE DATA LENGTH is reserved for MODE SELECT, WP ignored (SBC-3).
     const std::uint8_t medium_type = six ? header[1] : header[2];
     const bool long_lba = !six && (header[4] & 0x01) != 0;
     const std::size_t length = six ? header[3] : load_big_endian<std::uint16_t>(header.data() + 6);
@@ -77,7 +78,7 @@ Decision decode_mode_select(const Context& context) noexcept {
     constexpr std::uint8_t save_pages = 0x01;
     const bool six = context.cdb.size() == 6;
     const std::size_t length = six ? context.cdb[4] : context.field<std::uint16_t>(7);
-    if ((context.cdb[1] & save_pages) != 0) return invalid_field();  // SPC-4 6.11: not implemented
+    if ((context.cdb[1] & save_pages) != 0) return invalid_field();  // SPC-4: not implemented
     if (length == 0) return good();
     if ((context.cdb[1] & page_format) == 0) return invalid_field();  // vendor-specific pages
     if (length > context.buffer().size()) return invalid_field();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MODE SENSE (SPC-4 6.13, 6.14).
+// MODE SENSE (SPC-4).
 #include "scsi/decoder.h"
 #include "scsi/mode_pages.h"
 
 namespace wnbd::scsi {
 namespace {
 
-// SBC-3 6.5.2. DPOFUA is always one: FUA is kept on every disk, by the storage, by a flush behind
-// the write, or because nothing volatile is in between.
+// SBC-3, device-specific parameter. DPOFUA is always one: FUA is kept on every disk, by the
+// storage, by a flush behind the write, or because nothing volatile is in between.
 std::uint8_t device_specific_parameter(const Disk& disk) noexcept {
     constexpr std::uint8_t wp = 0x80;
     constexpr std::uint8_t dpofua = 0x10;
@@ -15,12 +15,12 @@ std::uint8_t device_specific_parameter(const Disk& disk) noexcept {
 }
 
 void write_block_descriptor(const Context& context, std::size_t length, ByteWriter& out) noexcept {
-    if (length == short_block_descriptor_length) {  // SPC-4 7.5.6.1 (SBC-3 6.5.3.2)
+    if (length == short_block_descriptor_length) {  // short LBA
         constexpr std::uint64_t does_not_fit = 0xFFFFFFFF;
         out.big_endian<std::uint32_t>(
             static_cast<std::uint32_t>(std::min(context.block_count, does_not_fit)));
         out.big_endian<std::uint32_t>(context.disk.block_size);  // reserved byte and 24 bits
-    } else if (length == long_block_descriptor_length) {         // SBC-3 6.5.3.3
+    } else if (length == long_block_descriptor_length) {         // long LBA
         out.big_endian<std::uint64_t>(context.block_count);
         out.fill(4);
         out.big_endian<std::uint32_t>(context.disk.block_size);
@@ -43,7 +43,7 @@ Decision decode_mode_sense(const Context& context) noexcept {
     if (page_control == saved_values) {
         return illegal(AdditionalSense::saving_parameters_not_supported);
     }
-    // No page here has subpages, so that "all of them" is the page itself (SPC-4 table 188).
+    // No page here has subpages, so that "all of them" is the page itself (SPC-4, SUBPAGE CODE).
     if (subpage_code != 0 && subpage_code != all_subpages) return invalid_field();
 
     std::uint8_t body[mode_pages_length_max];

@@ -235,7 +235,7 @@ Decision decode(const Disk& disk, std::uint64_t block_count, const Command& comm
     bool opcode_known = false;
     const Operation* const operation = find(disk, cdb, opcode_known);
     if (operation == nullptr) {
-        return opcode_known ? invalid_field()  // an unknown service action, SPC-4 4.2.5.2
+        return opcode_known ? invalid_field()  // an unknown service action
                             : illegal(AdditionalSense::invalid_command_operation_code);
     }
     if (cdb.size() < operation->cdb_length) return invalid_field();

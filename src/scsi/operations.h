@@ -20,7 +20,7 @@ struct Operation {
     std::uint8_t service_action;
     Needs needs;
     Decoder decode;
-    /// CDB USAGE DATA (SPC-4 6.35.3): the opcode, the service action, and a one for each bit that
+    /// CDB USAGE DATA (SPC-4): the opcode, the service action, and a one for each bit that
     /// is looked at.
     std::uint8_t usage[16];
 };

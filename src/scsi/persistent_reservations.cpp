@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// PERSISTENT RESERVE IN and OUT (SPC-4 6.15, 6.16), as far as they are the same for every disk.
+// PERSISTENT RESERVE IN and OUT (SPC-4), as far as they are the same for every disk.
 // Keys and holders live with the storage, which several hosts share.
 #include "scsi/decoder.h"
 
@@ -22,13 +22,13 @@ bool looks_at_scope_and_type(std::uint8_t service_action) noexcept {
            service_action == preempt_and_abort || service_action == register_and_move;
 }
 
-/// SPC-4 table 62 and 63: the whole logical unit, and the types that are not obsolete.
+/// SPC-4, scope and type: the whole logical unit, and the types that are not obsolete.
 bool valid_scope_and_type(std::uint8_t scope, std::uint8_t type) noexcept {
     return scope == 0 && (type == 1 || type == 3 || (type >= 5 && type <= 8));
 }
 
-/// SPC-4 6.16.3: 24 bytes, but for REGISTER with SPEC_I_PT and REGISTER AND MOVE, which carry
-/// TransportIDs behind them.
+/// SPC-4, parameter list: 24 bytes, but for REGISTER with SPEC_I_PT and REGISTER AND MOVE, which
+/// carry TransportIDs behind them.
 bool valid_list_length(std::uint8_t service_action, std::span<const std::uint8_t> list) noexcept {
     constexpr std::size_t basic_length = 24;
     constexpr std::uint8_t spec_i_pt = 0x08;

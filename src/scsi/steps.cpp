@@ -27,7 +27,7 @@ class Plan {
     unsigned count_ = 0;
 };
 
-/// FUA that the storage cannot give is made of a flush (SBC-3 4.15). On a read-only disk nothing
+/// FUA that the storage cannot give is made of a flush (SBC-3, caches). On a read-only disk nothing
 /// waits in a cache.
 bool flush_stands_for_fua(const Disk& disk) noexcept {
     return disk.flush_supported && !disk.fua_supported && !disk.read_only;
@@ -39,8 +39,8 @@ bool wants_medium(const BlockRequest& request) noexcept {
            request.action == Action::write_and_verify;
 }
 
-/// SBC-3 4.7.3.4: a block may be unmapped only when it reads back afterwards as what was to be
-/// written.
+/// SBC-3, WRITE SAME and unmap operations: a block may be unmapped only when it reads back
+/// afterwards as what was to be written.
 bool write_same_unmaps(const Disk& disk, const BlockRequest& request) noexcept {
     return request.unmap && request.zeroes && disk.unmap_supported && disk.unmap_reads_zeroes;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// REPORT SUPPORTED OPERATION CODES and TASK MANAGEMENT FUNCTIONS (SPC-4 6.35, 6.36).
+// REPORT SUPPORTED OPERATION CODES and TASK MANAGEMENT FUNCTIONS (SPC-4).
 #include <optional>
 
 #include "scsi/operations.h"
@@ -9,8 +9,8 @@ namespace {
 
 constexpr std::uint8_t rctd = 0x80;
 
-// SPC-4 6.35.4. Zeroes: how long a command takes depends on the storage, about which nothing is
-// known.
+// Command timeouts descriptor. Zeroes: how long a command takes depends on the storage, about which
+// nothing is known.
 void write_timeouts(ByteWriter& out) noexcept {
     constexpr std::uint16_t descriptor_length = 0x000A;  // of what follows
     out.big_endian<std::uint16_t>(descriptor_length);
@@ -91,8 +91,8 @@ Decision decode_report_supported_operation_codes(const Context& context) noexcep
         const std::uint16_t own = has_service_action ? operation.service_action : 0;
         if (options == without_service_action || own == service_action) found = &operation;
     }
-    // SPC-4 table 250: an option that does not fit the opcode is refused, an opcode or a service
-    // action that does not exist is reported as such.
+    // SPC-4, REPORTING OPTIONS: an option that does not fit the opcode is refused, an opcode or a
+    // service action that does not exist is reported as such.
     if (exists && options == without_service_action && has_service_action) return invalid_field();
     if (exists && options == with_service_action && !has_service_action) return invalid_field();
     return report_one(context, found, timeouts, allocation);

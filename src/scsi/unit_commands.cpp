@@ -8,8 +8,8 @@ Decision decode_test_unit_ready(const Context& /*context*/) noexcept {
     return good();
 }
 
-// SPC-4 6.39. Sense data travels with the status of the command it belongs to, and unit attentions
-// are reported by whoever keeps them; what is left to say is NO SENSE.
+// SPC-4, REQUEST SENSE. Sense data travels with the status of the command it belongs to, and unit
+// attentions are reported by whoever keeps them; what is left to say is NO SENSE.
 Decision decode_request_sense(const Context& context) noexcept {
     constexpr std::uint8_t descriptor_format = 0x01;
     const auto room = context.room(context.cdb[4]);
@@ -19,9 +19,9 @@ Decision decode_request_sense(const Context& context) noexcept {
                            : encode_fixed_sense(no_sense, room));
 }
 
-// SBC-3 5.24. There is nothing to spin down. STOP is accepted, because initiators send it on their
-// way to sleep and hold up the shutdown when it fails; it puts what is cached onto the medium, as
-// asked, and the next access finds the disk ready again.
+// SBC-3, START STOP UNIT. There is nothing to spin down. STOP is accepted, because initiators send
+// it on their way to sleep and hold up the shutdown when it fails; it puts what is cached onto the
+// medium, as asked, and the next access finds the disk ready again.
 Decision decode_start_stop_unit(const Context& context) noexcept {
     constexpr std::uint8_t start = 0x01;
     constexpr std::uint8_t load_eject = 0x02;
@@ -42,14 +42,15 @@ Decision decode_start_stop_unit(const Context& context) noexcept {
     return request;
 }
 
-// SBC-3 5.9 (PREVENT): the medium cannot leave its drive anyway, so that both values hold.
+// SBC-3, PREVENT ALLOW MEDIUM REMOVAL: the medium cannot leave its drive anyway, so that both
+// values hold.
 Decision decode_prevent_allow_medium_removal(const Context& context) noexcept {
     const unsigned prevent = context.cdb[4] & 0x03;
     return prevent <= 1 ? good() : invalid_field();  // the rest is obsolete, for media changers
 }
 
-// SPC-4 6.42: the default self-test, which every device server must accept. There is no hardware of
-// ours that it could try.
+// SPC-4, SEND DIAGNOSTIC: the default self-test, which every device server must accept. There is no
+// hardware of ours that it could try.
 Decision decode_send_diagnostic(const Context& context) noexcept {
     constexpr std::uint8_t self_test_code = 0xE0;
     if ((context.cdb[1] & self_test_code) != 0) return invalid_field();
@@ -57,8 +58,8 @@ Decision decode_send_diagnostic(const Context& context) noexcept {
     return good();
 }
 
-// SPC-4 6.29 and 7.2.6: the list of diagnostic pages holds itself alone. Without PCV the page would
-// be the one that a SEND DIAGNOSTIC asked for, and none can.
+// SPC-4, RECEIVE DIAGNOSTIC RESULTS: the list of diagnostic pages holds itself alone. Without PCV
+// the page would be the one that a SEND DIAGNOSTIC asked for, and none can.
 Decision decode_receive_diagnostic_results(const Context& context) noexcept {
     constexpr std::uint8_t page_code_valid = 0x01;
     if ((context.cdb[1] & page_code_valid) == 0 || context.cdb[2] != 0) return invalid_field();
@@ -69,7 +70,7 @@ Decision decode_receive_diagnostic_results(const Context& context) noexcept {
     return good(out.stored());
 }
 
-// SPC-4 6.33. One logical unit, LUN 0, and no well known ones.
+// SPC-4, REPORT LUNS. One logical unit, LUN 0, and no well known ones.
 Decision decode_report_luns(const Context& context) noexcept {
     enum SelectReport : std::uint8_t { addressable = 0, well_known = 1, all = 2 };
     const std::uint8_t select = context.cdb[2];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// UNMAP (SBC-3 5.30). Every range is checked before anything happens.
+// UNMAP (SBC-3, 5.28). Every range is checked before anything happens.
 #include "scsi/decoder.h"
 
 namespace wnbd::scsi {
@@ -23,8 +23,8 @@ Decision decode_unmap(const Context& context) noexcept {
     const auto buffer = context.buffer();
     if (list_length > buffer.size()) return invalid_field();
 
-    // SBC-3 5.30.2: descriptors that either length cuts short are ignored, and UNMAP DATA LENGTH
-    // does not count what was cut.
+    // SBC-3, UNMAP parameter list: descriptors that either length cuts short are ignored, and UNMAP
+    // DATA LENGTH does not count what was cut.
     const std::size_t described = load_big_endian<std::uint16_t>(buffer.data() + 2);
     const std::size_t count =
         std::min(described, list_length - list_header_length) / descriptor_length;

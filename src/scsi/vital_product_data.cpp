@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// INQUIRY, vital product data pages (SPC-4 7.8, SBC-3 6.6).
+// INQUIRY, vital product data pages (SPC-4, SBC-3).
 #include "scsi/decoder.h"
 #include "scsi/limits.h"
 #include "scsi/text.h"
@@ -20,8 +20,8 @@ struct Page {
 
 void write_supported_pages(const Disk& disk, ByteWriter& out) noexcept;
 
-// SPC-4 7.8.15: spaces when there is no serial number. Bytes above 7Fh stay as they are: a serial
-// number made of a UTF-8 name must remain a different one from its neighbour's.
+// SPC-4, unit serial number: spaces when there is no serial number. Bytes above 7Fh stay as they
+// are: a serial number made of a UTF-8 name must remain a different one from its neighbour's.
 void write_serial(std::span<const char> serial, ByteWriter& out) noexcept {
     for (const char character : serial) {
         const auto byte = static_cast<std::uint8_t>(character);
@@ -35,7 +35,7 @@ void write_unit_serial_number(const Disk& disk, ByteWriter& out) noexcept {
     if (serial.empty()) out.fill(8, ' ');
 }
 
-/// Bytes of a NAA designator (SPC-4 7.8.6.6), by the type in its first four bits; 0 for a type that
+/// Bytes of a NAA designator (SPC-4), by the type in its first four bits; 0 for a type that
 /// does not exist.
 std::size_t naa_length(const Disk& disk) noexcept {
     if (!disk.has_naa) return 0;
@@ -48,8 +48,8 @@ std::size_t naa_length(const Disk& disk) noexcept {
     }
 }
 
-// SPC-4 7.8.6. A disk without a serial number gets no T10 designator: it would be the same for all
-// of them, and a multipath driver would take them for one disk.
+// SPC-4, device identification. A disk without a serial number gets no T10 designator: it would be
+// the same for all of them, and a multipath driver would take them for one disk.
 void write_device_identification(const Disk& disk, ByteWriter& out) noexcept {
     if (const std::size_t length = naa_length(disk); length != 0) {
         out.byte(0x01);  // binary
@@ -74,7 +74,7 @@ void write_device_identification(const Disk& disk, ByteWriter& out) noexcept {
     write_serial(serial, out);
 }
 
-// SBC-3 6.6.4. Offsets in the comments count from the page's first byte.
+// SBC-3, block limits. Offsets in the comments count from the page's first byte.
 void write_block_limits(const Disk& disk, ByteWriter& out) noexcept {
     const std::uint32_t granularity = physical_block_blocks(disk);
     constexpr std::uint32_t ugavalid = 0x80000000U;
@@ -96,8 +96,8 @@ void write_block_limits(const Disk& disk, ByteWriter& out) noexcept {
     out.fill(20);
 }
 
-// SBC-3 6.6.2. FUAB: SYNCHRONIZE CACHE and FUA mean what SBC-3 says. VBULS: a comparing VERIFY
-// reads unmapped blocks like others.
+// SBC-3, block device characteristics. FUAB: SYNCHRONIZE CACHE and FUA mean what SBC-3 says. VBULS:
+// a comparing VERIFY reads unmapped blocks like others.
 void write_block_device_characteristics(const Disk& /*disk*/, ByteWriter& out) noexcept {
     out.big_endian<std::uint16_t>(0x0001);  // MEDIUM ROTATION RATE: does not rotate
     out.fill(2);
@@ -105,7 +105,7 @@ void write_block_device_characteristics(const Disk& /*disk*/, ByteWriter& out) n
     out.fill(55);
 }
 
-// SBC-3 6.6.5
+// SBC-3, logical block provisioning.
 void write_logical_block_provisioning(const Disk& disk, ByteWriter& out) noexcept {
     constexpr std::uint8_t lbpu = 0x80;
     constexpr std::uint8_t lbpws = 0x40;
@@ -132,7 +132,7 @@ constexpr Page pages[] = {
 
 void write_supported_pages(const Disk& /*disk*/, ByteWriter& out) noexcept {
     for (const Page& page : pages)
-        out.byte(page.code);  // ascending, SPC-4 7.8.14
+        out.byte(page.code);  // ascending
 }
 
 }  // namespace

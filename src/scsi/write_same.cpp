@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// WRITE SAME (SBC-3 5.43, 5.44).
+// WRITE SAME (SBC-3).
 #include "scsi/decoder.h"
 #include "scsi/limits.h"
 
@@ -44,9 +44,11 @@ Decision decode_write_same(const Context& context) noexcept {
         request.zeroes = true;
         return request;
     }
-    if (context.buffer().size() < disk.block_size) return invalid_field();
+    // One block, no less and no more: several blocks are the mark of a WRITE gone wrong.
+    if (context.command.data_length != disk.block_size) return invalid_field();
+    if (context.buffer().size() != disk.block_size) return invalid_field();
     request.data_length = disk.block_size;
-    request.zeroes = all_zeroes(context.buffer().first(disk.block_size));
+    request.zeroes = all_zeroes(context.buffer());
     return request;
 }
 

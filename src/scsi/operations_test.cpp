@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "scsi/operations.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "scsi/test_cdb.h"
+
+namespace wnbd::scsi {
+namespace {
+
+constexpr std::uint64_t blocks = 1000;
+
+Disk full_disk() {
+    Disk disk;
+    disk.flush_supported = true;
+    disk.unmap_supported = true;
+    disk.persistent_reservations_supported = true;
+    disk.serial[0] = 's';
+    return disk;
+}
+
+Bytes report_cdb(std::uint8_t options, std::uint8_t opcode = 0, std::uint16_t service_action = 0,
+                 std::uint16_t allocation = 0xFFFF) {
+    Bytes cdb{0xA3, 0x0C, options, opcode, 0, 0, 0, 0, 0, 0, 0, 0};
+    store_big_endian(&cdb[4], service_action);
+    store_big_endian(&cdb[8], allocation);
+    return cdb;
+}
+
+Ran report(const Disk& disk, const Bytes& cdb) {
+    Ran ran = ask(disk, blocks, cdb, 4096);
+    ran.data.resize(ran.transferred);
+    return ran;
+}
+
+using Key = std::pair<std::uint8_t, int>;  // opcode, service action or -1
+
+std::map<Key, std::uint16_t> reported(const Disk& disk, bool timeouts) {
+    const Ran ran = report(disk, report_cdb(timeouts ? 0x80 : 0x00));
+    EXPECT_EQ(ran.result, is_good);
+    std::map<Key, std::uint16_t> found;
+    const std::size_t step = timeouts ? 20 : 8;
+    EXPECT_EQ(load_big_endian<std::uint32_t>(ran.data.data()), ran.data.size() - 4);
+    EXPECT_EQ((ran.data.size() - 4) % step, 0U);
+    for (std::size_t at = 4; at + step <= ran.data.size(); at += step) {
+        const std::uint8_t* const item = &ran.data[at];
+        const bool has_action = (item[5] & 1) != 0;
+        EXPECT_EQ((item[5] & 2) != 0, timeouts);
+        if (timeouts) {
+            EXPECT_EQ(load_big_endian<std::uint16_t>(item + 8), 0x0A);
+        }
+        const Key key{item[0], has_action ? load_big_endian<std::uint16_t>(item + 2) : -1};
+        found[key] = load_big_endian<std::uint16_t>(item + 6);
+    }
+    return found;
+}
+
+TEST(Operations, EveryOpcodeIsReportedExactlyWhenItIsNotRefusedAsUnknown) {
+    for (const Disk& disk : {Disk{}, full_disk()}) {
+        const auto list = reported(disk, false);
+        for (unsigned opcode = 0; opcode < 256; ++opcode) {
+            const bool known = std::ranges::any_of(
+                list, [opcode](const auto& item) { return item.first.first == opcode; });
+            Bytes cdb(16);
+            cdb[0] = static_cast<std::uint8_t>(opcode);
+            const std::uint32_t result = ask(disk, blocks, cdb, 4096).result;
+            EXPECT_EQ(result != is_invalid_opcode, known) << opcode;
+        }
+    }
+}
+
+TEST(Operations, EveryServiceActionIsReportedExactlyWhenItIsAccepted) {
+    const Disk disk = full_disk();
+    const auto list = reported(disk, false);
+    for (const std::uint8_t opcode : {0x5E, 0x5F, 0x9E, 0xA3}) {
+        for (unsigned action = 0; action < 32; ++action) {
+            const bool listed = list.contains({opcode, static_cast<int>(action)});
+            Bytes cdb(16);
+            cdb[0] = opcode;
+            cdb[1] = static_cast<std::uint8_t>(action);
+            const std::uint32_t result = ask(disk, blocks, cdb, 4096).result;
+            if (!listed) {
+                EXPECT_EQ(result, is_invalid_field) << int{opcode} << ' ' << action;
+            } else if (opcode != 0x5F) {
+                EXPECT_EQ(result, is_good) << action;
+            }
+        }
+    }
+}
+
+TEST(Operations, CapabilitiesDecideWhichCommandsExist) {
+    const auto plain = reported({}, false);
+    const auto full = reported(full_disk(), false);
+    EXPECT_FALSE(plain.contains({0x42, -1}));
+    EXPECT_FALSE(plain.contains({0x5E, 0}));
+    EXPECT_TRUE(full.contains({0x42, -1}));
+    EXPECT_TRUE(full.contains({0x5F, 7}));
+    EXPECT_EQ(full.size(), plain.size() + 1 + 4 + 8);
+    EXPECT_EQ(ask({}, blocks, unmap_cdb(0), 0).result, is_invalid_opcode);
+    EXPECT_EQ(ask({}, blocks, {0x5E, 0, 0, 0, 0, 0, 0, 0, 8, 0}, 8).result, is_invalid_opcode);
+}
+
+TEST(Operations, TimeoutsDescriptorsFollowEachCommandWhenAskedFor) {
+    EXPECT_EQ(reported(full_disk(), true), reported(full_disk(), false));
+}
+
+TEST(Operations, ReserveAndReleaseOfOldAreUnknown) {
+    for (const std::uint8_t opcode : {0x16, 0x17}) {
+        EXPECT_EQ(ask(full_disk(), blocks, {opcode, 0, 0, 0, 0, 0}, 0).result, is_invalid_opcode);
+    }
+}
+
+TEST(Operations, EmptyAndShortCdbsAreRefused) {
+    EXPECT_EQ(ask(full_disk(), blocks, {}, 512).result, is_invalid_opcode);
+    for (const auto& [key, length] : reported(full_disk(), false)) {
+        for (std::size_t given = 1; given < length; ++given) {
+            Bytes cdb(given);
+            cdb[0] = key.first;
+            if (given > 1 && key.second >= 0) cdb[1] = static_cast<std::uint8_t>(key.second);
+            EXPECT_EQ(ask(full_disk(), blocks, cdb, 4096).result, is_invalid_field)
+                << int{key.first} << ' ' << given;
+        }
+    }
+}
+
+TEST(Operations, NacaAndLinkAreRefusedInEveryControlByte) {
+    for (const auto& [key, length] : reported(full_disk(), false)) {
+        for (const std::uint8_t control : {0x04, 0x01}) {
+            Bytes cdb(length);
+            cdb[0] = key.first;
+            if (key.second >= 0) cdb[1] = static_cast<std::uint8_t>(key.second);
+            cdb[length - 1U] = control;
+            EXPECT_EQ(ask(full_disk(), blocks, cdb, 4096).result, is_invalid_field)
+                << int{key.first};
+        }
+    }
+}
+
+TEST(Operations, LongerCdbsAreReadAsFarAsTheirOpcodeGoes) {
+    Bytes cdb = block_cdb(0x28, 1, 1);
+    cdb.resize(16, 0xFF);
+    EXPECT_EQ(ask({}, blocks, cdb, 512).result, is_block_request);
+}
+
+TEST(Operations, OneCommandIsReportedWithItsUsageBits) {
+    const Disk disk = full_disk();
+    for (const auto& [key, length] : reported(disk, false)) {
+        const bool has_action = key.second >= 0;
+        const auto action = static_cast<std::uint16_t>(has_action ? key.second : 0);
+        const std::uint8_t fits = has_action ? 2 : 1;
+        const std::uint8_t does_not_fit = has_action ? 1 : 2;
+        EXPECT_EQ(report(disk, report_cdb(does_not_fit, key.first, action)).result,
+                  is_invalid_field);
+        for (const std::uint8_t options : {fits, std::uint8_t{3}}) {
+            const Ran ran = report(disk, report_cdb(options, key.first, action));
+            ASSERT_EQ(ran.result, is_good);
+            ASSERT_EQ(ran.data.size(), 4U + length);
+            EXPECT_EQ(ran.data[1], 0x03);
+            EXPECT_EQ(load_big_endian<std::uint16_t>(&ran.data[2]), length);
+            EXPECT_EQ(ran.data[4], key.first);
+            if (has_action) {
+                EXPECT_EQ(ran.data[5] & 0x1F, key.second);
+            }
+            EXPECT_EQ(ran.data.back(), 0x05);
+            const Ran with_timeouts = report(
+                disk, report_cdb(static_cast<std::uint8_t>(options | 0x80), key.first, action));
+            EXPECT_EQ(with_timeouts.data.size(), 4U + length + 12U);
+            EXPECT_EQ(with_timeouts.data[1], 0x83);
+        }
+    }
+}
+
+TEST(Operations, CommandsThatDoNotExistAreReportedAsSuch) {
+    for (const std::uint8_t options : {1, 2, 3}) {
+        const Ran unknown = report({}, report_cdb(options, 0xC0));
+        EXPECT_EQ(unknown.result, is_good);
+        EXPECT_EQ(unknown.data, (Bytes{0, 1, 0, 0}));
+        EXPECT_EQ(report({}, report_cdb(options, 0x42)).data, (Bytes{0, 1, 0, 0}));
+    }
+    EXPECT_EQ(report({}, report_cdb(2, 0x9E, 0x11)).data, (Bytes{0, 1, 0, 0}));
+    EXPECT_EQ(report({}, report_cdb(3, 0x9E, 0x0110)).data, (Bytes{0, 1, 0, 0}));
+    EXPECT_EQ(report({}, report_cdb(3, 0x28, 0x0001)).data, (Bytes{0, 1, 0, 0}));
+}
+
+TEST(Operations, ReservedReportingOptionsAreRefused) {
+    for (std::uint8_t options = 4; options < 8; ++options) {
+        EXPECT_EQ(report({}, report_cdb(options)).result, is_invalid_field);
+    }
+}
+
+// A bit that the usage map does not claim must not change what a command does.
+TEST(Operations, BitsOutsideTheUsageMapAreIgnored) {
+    const Disk disk = full_disk();
+    for (const Operation& operation : all_operations()) {
+        Bytes plain(operation.cdb_length);
+        plain[0] = operation.opcode;
+        if (operation.has_service_action) plain[1] = operation.service_action;
+        const std::uint32_t expected = ask(disk, blocks, plain, 1 << 20).result;
+        for (std::size_t byte = 1; byte + 1 < plain.size(); ++byte) {
+            const unsigned claimed =
+                operation.usage[byte] | (byte == 1 && operation.has_service_action ? 0x1F : 0);
+            for (unsigned bit = 0; bit < 8; ++bit) {
+                if ((claimed >> bit & 1) != 0) continue;
+                Bytes cdb = plain;
+                cdb[byte] |= static_cast<std::uint8_t>(1U << bit);
+                EXPECT_EQ(ask(disk, blocks, cdb, 1 << 20).result, expected)
+                    << int{operation.opcode} << " byte " << byte << " bit " << bit;
+            }
+        }
+    }
+}
+
+TEST(TaskManagement, FunctionsAreReportedInBothForms) {
+    const Bytes plain{0xA3, 0x0D, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0};
+    Bytes extended = plain;
+    extended[2] = 0x80;
+    EXPECT_EQ(report({}, plain).data, (Bytes{0x88, 0, 0, 0}));
+    EXPECT_EQ(report({}, extended).data,
+              (Bytes{0x88, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+}
+
+TEST(UnitAttention, IsReportedByAllButThreeCommands) {
+    for (unsigned opcode = 0; opcode < 256; ++opcode) {
+        const Bytes cdb{static_cast<std::uint8_t>(opcode), 0, 0, 0, 0, 0};
+        const bool exempt = opcode == 0x03 || opcode == 0x12 || opcode == 0xA0;
+        EXPECT_EQ(reports_unit_attention(cdb), !exempt) << opcode;
+    }
+    EXPECT_TRUE(reports_unit_attention({}));
+}
+
+}  // namespace
+}  // namespace wnbd::scsi
