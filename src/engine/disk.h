@@ -194,7 +194,8 @@ class Disk {
     bool posted_unseen_ = false;  // something was queued while nothing could be taken
     /// Since when user space has owed an answer without giving any sign of life; 0 = it owes none.
     std::uint64_t unanswered_since_ = 0;
-    bool owes_aborted_ = false;  // among what it owes are requests that were aborted
+    bool owes_aborted_ = false;    // among what it owes are requests that were aborted
+    bool owes_unfetched_ = false;  // ... that were aborted before anybody came for them
     Counters counters_;
 };
 

@@ -52,7 +52,8 @@ Disk::Start Disk::admit(void* srb, const scsi::BlockRequest& block) noexcept {
         request->block = block;
         request->step = step;
         pending_.push_back(*request);
-        const bool owes_nothing = counters_.outstanding() == 0 && !owes_aborted_;
+        const bool owes_nothing =
+            counters_.outstanding() == 0 && !owes_aborted_ && !owes_unfetched_;
         if (owes_nothing) unanswered_since_ = now;
         ++counters_.received;
         ++counters_.unsubmitted;

@@ -22,6 +22,7 @@ bool Disk::prepare(std::uint64_t connection_id, const scsi::Disk& description,
     posted_unseen_ = false;
     unanswered_since_ = 0;
     owes_aborted_ = false;
+    owes_unfetched_ = false;
     counters_ = Counters{};
     state_ = DiskState::starting;
     return true;

@@ -12,6 +12,7 @@ Disk::Take Disk::take(Waiter& waiter, Request*& request) noexcept {
         const platform::SpinGuard guard(queue_lock_);
         if (waiter.linked()) IntrusiveList<Waiter>::remove(waiter);
         if (state_ != DiskState::online) return Take::disconnected;
+        owes_unfetched_ = false;
         if (!can_take_front()) {
             posted_unseen_ = posted_unseen_ || !pending_.empty();
             waiters_.push_front(waiter);
@@ -116,9 +117,9 @@ void Disk::finish_reply(Request& request, const scsi::Answer& status,
         const platform::SpinGuard guard(queue_lock_);
         const std::uint64_t now = platform::interrupt_time();
         counters_.last_reply_at = now;
-        note_sign_of_life(now);
         goes_on = next.has_value() && !request.doomed;
         if (goes_on) {
+            note_sign_of_life(now);
             request.step = *next;
             waiter = requeue_front(request);
         }
@@ -155,6 +156,7 @@ void Disk::end_owned(Request& request, Cause cause, const scsi::Answer& answer) 
         doomed = request.doomed;
         if (doomed) cause = request.doom;
         count_end(request, cause);
+        if (request.state == RequestState::replying) note_sign_of_life(platform::interrupt_time());
         leave_active(request);
         table_.give_back(request);
         waiter = waiter_to_wake_if_unseen();
@@ -165,20 +167,22 @@ void Disk::end_owned(Request& request, Cause cause, const scsi::Answer& answer) 
 }
 
 void Disk::count_end(const Request& request, Cause cause) noexcept {
+    const bool drained = cause == Cause::aborted || cause == Cause::bus_reset;
     if (request.was_submitted) {
         --counters_.pending_submitted;
         ++(cause == Cause::answered ? counters_.replies : counters_.aborted_submitted);
-        if (cause != Cause::answered) owes_aborted_ = true;
+        owes_aborted_ = owes_aborted_ || drained;
     } else {
         --counters_.unsubmitted;
         ++(cause == Cause::failed ? counters_.rejected : counters_.aborted_unsubmitted);
+        owes_unfetched_ = owes_unfetched_ || drained;
     }
-    if (counters_.outstanding() == 0 && cause == Cause::answered) unanswered_since_ = 0;
 }
 
 /// Whatever user space says, it lives: from here on it owes what is outstanding now, or nothing.
 void Disk::note_sign_of_life(std::uint64_t now) noexcept {
     owes_aborted_ = false;
+    owes_unfetched_ = false;
     unanswered_since_ = counters_.outstanding() > 0 ? now : 0;
 }
 

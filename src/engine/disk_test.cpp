@@ -621,6 +621,54 @@ TEST_F(StaleTest, SilenceIsNotForgottenBecauseRequestsAreAborted) {
     }
 }
 
+TEST_F(StaleTest, NorWhereNothingIsEverFetched) {
+    bring_up();
+    for (int i = 0; i < 3; ++i) {
+        command.completions = 0;
+        ASSERT_EQ(post(command), Disk::Start::pending);
+        advance_time_ms(30'001);
+        ResetWait each;
+        EXPECT_EQ(disk.drain(Cause::aborted, rule, each).stale, i > 0) << i;
+    }
+}
+
+TEST_F(StaleTest, AFetcherThatComesBackMissesNothingOfThePast) {
+    bring_up();
+    ASSERT_EQ(post(command), Disk::Start::pending);
+    advance_time_ms(30'000);
+    EXPECT_FALSE(reset(nullptr, rule).stale);
+    EXPECT_FALSE(fetch().has_value());
+    advance_time_ms(10'000'000);
+    ASSERT_EQ(post(another), Disk::Start::pending);
+    advance_time_ms(30'000);
+    ResetWait each;
+    EXPECT_FALSE(disk.drain(Cause::aborted, rule, each).stale);
+}
+
+TEST_F(StaleTest, AReplyThatFailedWasASignOfLife) {
+    bring_up();
+    ASSERT_EQ(post(command), Disk::Start::pending);
+    disk.fail_reply(*disk.begin_reply(fetch()->tag));
+    advance_time_ms(10'000'000);
+    ASSERT_EQ(post(another), Disk::Start::pending);
+    advance_time_ms(30'000);
+    EXPECT_FALSE(reset(nullptr, rule).stale);
+}
+
+TEST_F(StaleTest, SoWasOneThatAResetOvertook) {
+    bring_up();
+    ASSERT_EQ(post(command), Disk::Start::pending);
+    Request* const replying = disk.begin_reply(fetch()->tag);
+    ResetWait first;
+    EXPECT_FALSE(disk.drain(Cause::aborted, rule, first).finished);
+    disk.finish_reply(*replying, {}, {});
+    EXPECT_EQ(command.cause, Cause::aborted);
+    advance_time_ms(10'000'000);
+    ASSERT_EQ(post(another), Disk::Start::pending);
+    advance_time_ms(30'000);
+    EXPECT_FALSE(reset(nullptr, rule).stale);
+}
+
 TEST_F(StaleTest, ALateReplyIsASignOfLife) {
     bring_up();
     ASSERT_EQ(post(command), Disk::Start::pending);
