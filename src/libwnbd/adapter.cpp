@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "libwnbd/adapter.h"
+
+#include <cstddef>
+
+#include "libwnbd/channel.h"
+#include "libwnbd/log.h"
+
+namespace wnbd::libwnbd {
+
+namespace {
+
+// Enabling may fail while Windows is still busy with the disable; leaving the adapter disabled is
+// the worst outcome, so it is tried this often.
+constexpr unsigned enable_attempts_max = 5;
+constexpr DWORD enable_retry_ms = 500;
+
+DWORD read_interface(HDEVINFO set, SP_DEVICE_INTERFACE_DATA& interface_data,
+                     AdapterInterface& found) {
+    DWORD needed = 0;
+    SetupDiGetDeviceInterfaceDetailW(set, &interface_data, nullptr, 0, &needed, nullptr);
+    if (GetLastError() != ERROR_INSUFFICIENT_BUFFER) return last_error();
+    std::vector<std::byte> buffer(needed);
+    auto* const detail = reinterpret_cast<SP_DEVICE_INTERFACE_DETAIL_DATA_W*>(buffer.data());
+    detail->cbSize = sizeof(*detail);
+    SP_DEVINFO_DATA device{};
+    device.cbSize = sizeof(device);
+    if (!SetupDiGetDeviceInterfaceDetailW(set, &interface_data, detail, needed, nullptr, &device))
+        return last_error();
+    wchar_t instance_id[MAX_DEVICE_ID_LEN]{};
+    // By name, not by device.DevInst: not every implementation fills that in.
+    if (!SetupDiGetDeviceInstanceIdW(set, &device, instance_id, MAX_DEVICE_ID_LEN, nullptr))
+        return last_error();
+    found = {detail->DevicePath, instance_id};
+    return ERROR_SUCCESS;
+}
+
+DWORD open_first_adapter(UniqueHandle& adapter, AdapterInterface& opened) {
+    std::vector<AdapterInterface> adapters;
+    DWORD error = find_adapters(adapters);
+    if (error != ERROR_SUCCESS) return error;
+    if (adapters.empty()) return ERROR_NO_MORE_ITEMS;
+    error = open_adapter(adapters.front().path, adapter);
+    if (error == ERROR_SUCCESS) opened = adapters.front();
+    return error;
+}
+
+DWORD enable_again(DEVINST device) {
+    CONFIGRET result = CR_SUCCESS;
+    for (unsigned attempt = 1; attempt <= enable_attempts_max; ++attempt) {
+        result = CM_Enable_DevNode(device, 0);
+        if (result == CR_SUCCESS) return ERROR_SUCCESS;
+        LOG_WARNING("could not enable the adapter, attempt %u of %u: CONFIGRET %#lx", attempt,
+                    enable_attempts_max, result);
+        Sleep(enable_retry_ms);
+    }
+    LOG_ERROR("the adapter stays disabled: CONFIGRET %#lx. Enable it in the device manager.",
+              result);
+    return ERROR_NOT_READY;
+}
+
+}  // namespace
+
+DWORD find_adapters(std::vector<AdapterInterface>& adapters) {
+    const DeviceSet set(
+        SetupDiGetClassDevsW(&WNBD_GUID, nullptr, nullptr, DIGCF_PRESENT | DIGCF_DEVICEINTERFACE));
+    if (!set.valid()) return last_error();
+    for (DWORD index = 0;; ++index) {
+        SP_DEVICE_INTERFACE_DATA interface_data{};
+        interface_data.cbSize = sizeof(interface_data);
+        if (!SetupDiEnumDeviceInterfaces(set.get(), nullptr, &WNBD_GUID, index, &interface_data)) {
+            const DWORD error = last_error();
+            return error == ERROR_NO_MORE_ITEMS ? ERROR_SUCCESS : error;
+        }
+        AdapterInterface found;
+        const DWORD error = read_interface(set.get(), interface_data, found);
+        if (error != ERROR_SUCCESS) return error;
+        adapters.push_back(std::move(found));
+    }
+}
+
+DWORD open_adapter(const std::wstring& path, UniqueHandle& adapter) {
+    UniqueHandle handle(CreateFileW(path.c_str(), GENERIC_READ | GENERIC_WRITE,
+                                    FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr, OPEN_EXISTING,
+                                    FILE_FLAG_OVERLAPPED, nullptr));
+    if (!handle.valid()) return last_error();
+    adapter = std::move(handle);
+    return ERROR_SUCCESS;
+}
+
+DWORD open_own_adapter(UniqueHandle& adapter) {
+    AdapterInterface opened;
+    const DWORD error = open_first_adapter(adapter, opened);
+    if (error == ERROR_SUCCESS) return ERROR_SUCCESS;
+    LOG_WARNING("could not open the WNBD adapter: %s", error_text(error).c_str());
+    return ERROR_OPEN_FAILED;
+}
+
+DWORD locate_device(const std::wstring& instance_id, DEVINST& device) {
+    if (instance_id.empty()) return error_no_such_device;
+    std::wstring id = instance_id;  // the call wants it writable
+    const CONFIGRET result = CM_Locate_DevNodeW(&device, id.data(), CM_LOCATE_DEVNODE_NORMAL);
+    if (result == CR_SUCCESS) return ERROR_SUCCESS;
+    LOG_DEBUG("no device node of %s: CONFIGRET %#lx", to_utf8(instance_id).c_str(), result);
+    return error_no_such_device;
+}
+
+}  // namespace wnbd::libwnbd
+
+using namespace wnbd::libwnbd;
+
+extern "C" {
+
+DWORD WnbdOpenAdapter(PHANDLE Handle) {
+    if (Handle == nullptr) return ERROR_INVALID_PARAMETER;
+    return guarded([&]() -> DWORD {
+        UniqueHandle adapter;
+        AdapterInterface opened;
+        const DWORD error = open_first_adapter(adapter, opened);
+        if (error == ERROR_SUCCESS) *Handle = adapter.release();
+        return error;
+    });
+}
+
+DWORD WnbdGetAdapterDevInst(PDEVINST DeviceInst) {
+    if (DeviceInst == nullptr) return ERROR_INVALID_PARAMETER;
+    return guarded([&]() -> DWORD {
+        UniqueHandle adapter;
+        AdapterInterface opened;
+        const DWORD error = open_first_adapter(adapter, opened);
+        if (error != ERROR_SUCCESS) return error;
+        DEVINST device = 0;
+        const DWORD located = locate_device(opened.instance_id, device);
+        if (located == ERROR_SUCCESS) *DeviceInst = device;
+        return located;
+    });
+}
+
+DWORD WnbdResetAdapter(VOID) {
+    return guarded([]() -> DWORD {
+        DEVINST device = 0;
+        const DWORD error = WnbdGetAdapterDevInst(&device);
+        if (error != ERROR_SUCCESS) return error;
+        const CONFIGRET result = CM_Disable_DevNode(device, CM_DISABLE_UI_NOT_OK);
+        if (result == CR_REMOVE_VETOED) return ERROR_BUSY;
+        if (result != CR_SUCCESS) {
+            LOG_ERROR("could not disable the adapter: CONFIGRET %#lx", result);
+            return ERROR_REMOVE_FAILED;
+        }
+        return enable_again(device);
+    });
+}
+
+DWORD WnbdResetAdapterEx(DWORD TimeoutMs, DWORD RetryIntervalMs) {
+    const ULONGLONG begin = GetTickCount64();
+    for (;;) {
+        const DWORD error = WnbdResetAdapter();
+        if (error != ERROR_BUSY) return error;
+        if (TimeoutMs != 0 && GetTickCount64() - begin + RetryIntervalMs > TimeoutMs) return error;
+        Sleep(RetryIntervalMs);
+    }
+}
+
+}  // extern "C"

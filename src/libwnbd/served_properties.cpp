@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "libwnbd/served_properties.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace wnbd::libwnbd {
+
+namespace {
+
+constexpr std::uint32_t block_size_small = WNBD_DEFAULT_BLOCK_SIZE;
+constexpr std::uint32_t block_size_large = 4096;
+
+std::string choose_block_size(WNBD_PROPERTIES& properties, std::uint32_t minimum_block) {
+    if (properties.BlockSize == 0) properties.BlockSize = std::max(block_size_small, minimum_block);
+    const std::uint32_t block_size = properties.BlockSize;
+    if (block_size != block_size_small && block_size != block_size_large)
+        return "a block size of " + std::to_string(block_size) + " bytes: it must be 512 or 4096";
+    if (minimum_block == 0 || block_size % minimum_block != 0)
+        return "a block size of " + std::to_string(block_size) +
+               " bytes: the storage takes multiples of " + std::to_string(minimum_block);
+    return {};
+}
+
+}  // namespace
+
+std::string fit_to_backend(WNBD_PROPERTIES& properties, const backend::Properties& backend,
+                           std::string& remark) {
+    remark.clear();
+    if (auto refusal = choose_block_size(properties, backend.minimum_block); !refusal.empty())
+        return refusal;
+    properties.BlockCount = backend.size / properties.BlockSize;
+    if (properties.BlockCount == 0)
+        return "a size of " + std::to_string(backend.size) + " bytes: less than one block";
+    if (const auto rest = backend.size % properties.BlockSize; rest != 0)
+        remark = "the last " + std::to_string(rest) + " of " + std::to_string(backend.size) +
+                 " bytes are not mapped: less than a block of " +
+                 std::to_string(properties.BlockSize);
+
+    WNBD_FLAGS& flags = properties.Flags;
+    if (backend.read_only) flags.ReadOnly = 1;
+    if (backend.can_flush) flags.FlushSupported = 1;
+    if (backend.can_fua) flags.FUASupported = 1;
+    if (backend.can_trim) flags.UnmapSupported = 1;
+    flags.PersistResSupported = 0;
+    properties.MaxUnmapDescCount = served_unmap_count_max;
+    return {};
+}
+
+std::uint64_t claimed_size(const WNBD_PROPERTIES& properties) noexcept {
+    const std::uint32_t block_size =
+        properties.BlockSize == 0 ? block_size_small : properties.BlockSize;
+    if (properties.BlockCount > std::numeric_limits<std::uint64_t>::max() / block_size) return 0;
+    return properties.BlockCount * block_size;
+}
+
+}  // namespace wnbd::libwnbd
