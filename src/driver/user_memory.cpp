@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/user_memory.h"
 
+#include <bit>
 #include <limits>
 
 #include "driver/seh.h"
@@ -20,8 +21,9 @@ Result<ioctl::UserMemory::Mapping, nt::Status> UserMemory::map(void* address, st
         IoFreeMdl(mdl);
         return Failure{nt::Status{locked}};
     }
-    const auto priority =
-        static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | MDL_MAPPING_NO_EXECUTE);
+    // The header's enumeration has no name for the flag.
+    const auto priority = std::bit_cast<MM_PAGE_PRIORITY>(
+        static_cast<std::uint32_t>(NormalPagePriority | MDL_MAPPING_NO_EXECUTE));
     void* const mapped =
         MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE, priority);
     if (mapped == nullptr) {

@@ -34,6 +34,5 @@ NTKERNELAPI NTSTATUS NTAPI IoOpenDriverRegistryKey(PDRIVER_OBJECT driver, DRIVER
 NTKERNELAPI ULONG NTAPI IoGetRequestorProcessId(PIRP irp);
 /// 100 ns units; not tied to the timer tick.
 NTKERNELAPI ULONGLONG NTAPI KeQueryInterruptTimePrecise(PULONG64 performance_counter);
-NTSYSAPI NTSTATUS NTAPI ZwDeleteValueKey(HANDLE key, PUNICODE_STRING name);
 int __cdecl _vsnprintf(char* buffer, size_t count, const char* format, va_list arguments);
 }
