@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What disktool can do. Each throws Win32Failure, or returns the exit code.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace wnbd::disktool {
+
+struct TransferOptions {
+    unsigned drive = 0;
+    std::uint64_t offset = 0;        // bytes
+    std::uint64_t length = 0;        // bytes; 0 = to the end (of the disk, or of the file)
+    std::uint32_t chunk = 1U << 20;  // bytes a call
+    std::string file;
+    bool unbuffered = false;
+    bool write_through = false;
+    bool flush = false;
+};
+
+int read_to_file(const TransferOptions& options);
+int write_from_file(const TransferOptions& options);
+int flush(unsigned drive);
+
+/// Prints what the disk's ioctls say, a `name: value` a line.
+int print_information(unsigned drive);
+/// Has the disk's capacity read again.
+int update_properties(unsigned drive);
+
+struct PassThroughOptions {
+    unsigned drive = 0;
+    std::string cdb;              // hex
+    std::uint32_t in_length = 0;  // data-in bytes
+    std::string out_hex;          // data-out bytes
+    std::string out_file;         // data-out bytes, too many for a command line
+    bool direct = false;          // IOCTL_SCSI_PASS_THROUGH_DIRECT
+    std::uint32_t timeout = 30;   // seconds
+};
+/// Prints `status:`, `sense:` and `data:` in hex.
+int pass_through(const PassThroughOptions& options);
+
+struct LoadOptions {
+    unsigned drive = 0;
+    std::uint64_t ios = 1000;
+    std::uint32_t depth = 16;
+    std::uint32_t block = 4096;        // bytes
+    std::uint64_t region = 16U << 20;  // bytes from the start of the disk
+    std::uint64_t seed = 1;
+    bool tolerate_errors = false;  // a failed write leaves its block unknown, and the load goes on
+};
+/// Random overlapped reads and writes; every read is checked against what was written before.
+int run_load(const LoadOptions& options);
+
+}  // namespace wnbd::disktool
