@@ -27,25 +27,16 @@ constexpr auto rules = std::to_array<Rule>({
     {Task::unmap, 111, name_too_long},
     {Task::unmap, 1460, "Close the programs that use the disk, or give --hard-disconnect."},
     {Task::unmap, 15610, "Close the programs that use the disk, or give --hard-disconnect."},
-    {Task::map, 2, "Check the path, or give --disk-size to create the file."},
-    {Task::map, 3, "Check the path."},
-    {Task::map, 5, "Check that the export or file may be used as asked, or try --read-only."},
     {Task::map, 8, "Give a smaller size."},
     {Task::map, 14, "Give a smaller size."},
-    {Task::map, 32, "Another program has the file open."},
     {Task::map, 68, "The adapter is full: unmap a disk first."},
-    {Task::map, 87, "Check the sizes and the file's length."},
     {Task::map, 111, name_too_long},
+    {Task::map, 161, "Check the path and the size; --disk-size creates a file that is missing."},
     {Task::map, 183, "Unmap that disk first, or choose another name."},
     {Task::map, 1115,
      "The driver takes no new mappings: `wnbd-client reset-opt NewMappingsAllowed`."},
-    {Task::map, 1225, "Check that the NBD server is running and listens on this port."},
-    {Task::map, 1231, "Check the NBD server's address and the network."},
-    {Task::map, 2250, "Check that the NBD server is running and can be reached."},
-    {Task::map, 10060, "Check the NBD server's address and the network."},
-    {Task::map, 10061, "Check that the NBD server is running and listens on this port."},
-    {Task::map, 11001, "Check the NBD server's name."},
-    {Task::map, 11003, "Check the NBD server's name."},
+    {Task::map, 1236, "Map it again when the server is back."},
+    {Task::map, 2250, "Check that the NBD server is running and has this export."},
     {Task::install, 2,
      "Check the path of the INF file and that wnbd.sys and wnbd.cat lie beside it."},
     {Task::install, 3, "Check the path of the INF file."},
@@ -77,6 +68,16 @@ std::string_view adapter_advice(std::uint32_t code) noexcept {
     }
 }
 
+/// One line without the end of its sentence.
+std::string tidied(std::string_view text) {
+    constexpr std::string_view dropped = " \t\r\n.";
+    const std::size_t last = text.find_last_not_of(dropped);
+    std::string line(text.substr(0, last == std::string_view::npos ? 0 : last + 1));
+    std::erase(line, '\r');
+    std::ranges::replace(line, '\n', ' ');
+    return line;
+}
+
 }  // namespace
 
 std::string_view advice(const FailureCause& cause) noexcept {
@@ -90,15 +91,13 @@ std::string_view advice(const FailureCause& cause) noexcept {
 
 std::string failure_text(std::string_view what, std::string_view system_text,
                          const FailureCause& cause) {
-    constexpr std::string_view dropped = " \t\r\n.";
-    const std::size_t last = system_text.find_last_not_of(dropped);
-    std::string reason(system_text.substr(0, last == std::string_view::npos ? 0 : last + 1));
-    std::erase(reason, '\r');
-    std::ranges::replace(reason, '\n', ' ');
+    std::string reason = tidied(system_text);
     if (reason.empty()) reason = "Unknown error";
-
     std::string text =
-        std::string(what) + ": " + reason + " (error " + std::to_string(cause.code) + ").";
+        std::string(what) + ": " + reason + " (error " + std::to_string(cause.code) + ")";
+    const std::string detail = tidied(cause.detail);
+    if (!detail.empty() && cause.adapter_code == 0) text += ": " + detail;
+    text += ".";
     const std::string_view remedy = advice(cause);
     if (!remedy.empty()) text += " " + std::string(remedy);
     return text;

@@ -21,6 +21,8 @@ enum class Task : std::uint8_t {
 };
 
 struct FailureCause {
+    /// What the library said about it, or empty.
+    std::string detail{};
     Task task = Task::other;
     std::uint32_t code = 0;  // the Win32 error reported
     /// Why the adapter could not be opened, when that is the reason; otherwise 0.

@@ -24,6 +24,14 @@ TEST(FailureText, IsOneLineWhateverWindowsSays) {
               "What: Unknown error (error 7).");
 }
 
+TEST(FailureText, GivesTheLibrarysDetailUnlessTheAdapterIsMissing) {
+    FailureCause cause{.detail = "\"d\": connection refused.\n", .task = Task::other, .code = 7};
+    EXPECT_EQ(failure_text("What", "Why.", cause),
+              "What: Why (error 7): \"d\": connection refused.");
+    cause.adapter_code = 5;
+    EXPECT_EQ(failure_text("What", "Why.", cause), "What: Why (error 7). Run it as administrator.");
+}
+
 TEST(FailureText, AdviceDependsOnTheTask) {
     const auto text = [](Task task, std::uint32_t code) {
         return std::string(advice({.task = task, .code = code}));

@@ -13,8 +13,8 @@
 #include "client/command_table.h"
 #include "client/commands/commands.h"
 #include "client/help.h"
+#include "client/library_log.h"
 #include "client/system.h"
-#include "wnbd.h"
 
 namespace wnbd::client {
 namespace {
@@ -40,14 +40,6 @@ constexpr std::pair<std::string_view, Command> command_functions[] = {
     {"reload-config", run_reload_config},
 };
 
-/// The library's log tells what goes on while a disk is served. Elsewhere the command's own line
-/// says what went wrong, and the log would say it twice: there it is for --debug.
-void set_up_log(const CommandSpec& command, const Arguments& arguments) {
-    const bool debug = arguments.has("debug");
-    WnbdSetLogLevel(debug ? WnbdLogLevelDebug : WnbdLogLevelInfo);
-    if (!debug && command.names.front() != "map") WnbdSetLogger(nullptr);
-}
-
 DWORD run(std::span<const std::string> words) {
     const std::string name = words.empty() ? "help" : words.front();
     const CommandSpec* const command = find_command(name);
@@ -61,7 +53,7 @@ DWORD run(std::span<const std::string> words) {
         return ERROR_INVALID_PARAMETER;
     }
     if (arguments.value().has("help")) return print(help_for(*command));
-    set_up_log(*command, arguments.value());
+    use_library_log(arguments.value().has("debug") ? LogUse::debug : LogUse::detail);
     for (const auto& [command_name, function] : command_functions) {
         if (command_name == command->names.front()) return function(arguments.value());
     }

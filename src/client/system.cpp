@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "client/library_log.h"
 #include "wnbd.h"
 
 namespace wnbd::client {
@@ -33,8 +34,9 @@ DWORD adapter_state() {
 }
 
 DWORD report(Task task, std::string_view what, DWORD code, DWORD adapter_code) {
-    print_error(failure_text(what, system_error_text(code),
-                             {.task = task, .code = code, .adapter_code = adapter_code}));
+    const FailureCause cause{
+        .detail = take_library_error(), .task = task, .code = code, .adapter_code = adapter_code};
+    print_error(failure_text(what, system_error_text(code), cause));
     return code;
 }
 

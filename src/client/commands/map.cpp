@@ -8,6 +8,7 @@
 
 #include "client/commands/commands.h"
 #include "client/control_state.h"
+#include "client/library_log.h"
 #include "client/map_plan.h"
 #include "client/system.h"
 #include "wnbd.h"
@@ -99,7 +100,11 @@ DWORD serve(MapPlan& plan, const std::string& what) {
     }
     state.control.finished();
     WSACleanup();
-    if (code != ERROR_SUCCESS) report_failure(Task::map, what, code);
+    if (code == ERROR_CONNECTION_ABORTED) {
+        report_failure(Task::map, "Could not go on serving the disk '" + state.name + "'", code);
+    } else if (code != ERROR_SUCCESS) {
+        report_failure(Task::map, what, code);
+    }
     SetEvent(state.ended);
     return code;
 }
@@ -118,6 +123,7 @@ DWORD run_map(const Arguments& arguments) {
     const std::string name = plan.properties.InstanceName;
     const std::string what = "Could not map the disk '" + name + "'";
     if (const DWORD code = check_before_mapping(name, what); code != ERROR_SUCCESS) return code;
+    if (!arguments.has("debug")) use_library_log(LogUse::serving);
     return serve(plan, what);
 }
 
