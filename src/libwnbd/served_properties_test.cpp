@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "libwnbd/served_properties.h"
+
+#include <gtest/gtest.h>
+
+namespace wnbd::libwnbd {
+namespace {
+
+struct Fit {
+    WNBD_PROPERTIES properties{};
+    backend::Properties backend;
+    std::string remark, refusal;
+
+    void go() { refusal = fit_to_backend(properties, backend, remark); }
+};
+
+TEST(ServedProperties, ABlockSizeOfZeroIs512) {
+    Fit fit;
+    fit.backend.size = 1 << 20;
+    fit.go();
+    EXPECT_EQ(fit.refusal, "");
+    EXPECT_EQ(fit.properties.BlockSize, 512U);
+    EXPECT_EQ(fit.properties.BlockCount, 2048U);
+    EXPECT_EQ(fit.properties.MaxUnmapDescCount, 256U);
+}
+
+TEST(ServedProperties, ABlockSizeOfZeroFollowsALargerMinimumBlock) {
+    Fit fit;
+    fit.backend.size = 1 << 20;
+    fit.backend.minimum_block = 4096;
+    fit.go();
+    EXPECT_EQ(fit.refusal, "");
+    EXPECT_EQ(fit.properties.BlockSize, 4096U);
+}
+
+TEST(ServedProperties, RefusesOtherBlockSizesAndWhatTheStorageCannotDo) {
+    for (const UINT32 block_size : {1U, 511U, 520U, 1024U, 8192U, 0xFFFFFFFFU}) {
+        Fit fit;
+        fit.backend.size = 1 << 20;
+        fit.properties.BlockSize = block_size;
+        fit.go();
+        EXPECT_NE(fit.refusal, "") << block_size;
+    }
+    Fit coarse;
+    coarse.backend.size = 1 << 20;
+    coarse.backend.minimum_block = 4096;
+    coarse.properties.BlockSize = 512;
+    coarse.go();
+    EXPECT_NE(coarse.refusal.find("multiples of 4096"), std::string::npos) << coarse.refusal;
+    Fit coarser;
+    coarser.backend.size = 1 << 20;
+    coarser.backend.minimum_block = 65536;
+    coarser.go();
+    EXPECT_NE(coarser.refusal, "");
+}
+
+TEST(ServedProperties, WhatIsLeftAfterTheLastBlockIsToldAndNotMapped) {
+    Fit fit;
+    fit.backend.size = 4096 * 3 + 700;
+    fit.properties.BlockSize = 4096;
+    fit.go();
+    EXPECT_EQ(fit.refusal, "");
+    EXPECT_EQ(fit.properties.BlockCount, 3U);
+    EXPECT_NE(fit.remark.find("700"), std::string::npos) << fit.remark;
+}
+
+TEST(ServedProperties, LessThanOneBlockIsRefused) {
+    Fit fit;
+    fit.backend.size = 511;
+    fit.go();
+    EXPECT_NE(fit.refusal, "");
+}
+
+TEST(ServedProperties, AbilitiesAreAddedToTheCallersFlags) {
+    Fit fit;
+    fit.backend.size = 4096;
+    fit.backend.can_flush = fit.backend.can_trim = true;
+    fit.properties.Flags.ReadOnly = 1;
+    fit.properties.Flags.FUASupported = 1;
+    fit.properties.Flags.PersistResSupported = 1;
+    fit.go();
+    EXPECT_TRUE(fit.properties.Flags.ReadOnly) << "the caller's wish stays";
+    EXPECT_TRUE(fit.properties.Flags.FUASupported);
+    EXPECT_TRUE(fit.properties.Flags.FlushSupported);
+    EXPECT_TRUE(fit.properties.Flags.UnmapSupported);
+    EXPECT_FALSE(fit.properties.Flags.PersistResSupported);
+}
+
+TEST(ServedProperties, AClaimedSizeDoesNotOverflow) {
+    WNBD_PROPERTIES properties{};
+    properties.BlockCount = 10;
+    EXPECT_EQ(claimed_size(properties), 5120U);
+    properties.BlockCount = ~0ULL;
+    EXPECT_EQ(claimed_size(properties), 0U);
+}
+
+}  // namespace
+}  // namespace wnbd::libwnbd
