@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What needs the lab: the demo, and trying things by hand.
+set -euo pipefail
+. scripts/common.sh
+
+what=$1
+shift
+need "${packages_build[@]}" "${packages_lab[@]}" "${packages_servers[@]}" "${packages_demo[@]}"
+build_shipped
+case "$what" in
+    demo) exec python3 scripts/demo.py "$@" ;;
+    lab) exec python3 scripts/lab_shell.py "$@" ;;
+esac
