@@ -40,6 +40,7 @@ Threads& threads() {
 
 std::atomic<std::uintptr_t> image_start{0};
 std::atomic<std::uintptr_t> image_end{0};
+std::atomic<void (*)()> fatal_hook{nullptr};
 Counters totals;
 
 void record(const char* rule, const char* format, va_list arguments) {
@@ -68,11 +69,15 @@ void violation(const char* rule, const char* format, ...) {
 void fatal_violation(const char* rule, const char* format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    set_violations_quiet(false);
+    const auto hook = fatal_hook.load();
+    if (hook == nullptr) set_violations_quiet(false);
     record(rule, format, arguments);
     va_end(arguments);
+    if (hook != nullptr) hook();
     os::exit_process(3);
 }
+
+void set_fatal_hook(void (*hook)()) noexcept { fatal_hook.store(hook); }
 
 std::uint64_t violation_count() noexcept {
     const std::lock_guard guard(report().mutex);

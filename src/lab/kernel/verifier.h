@@ -22,6 +22,8 @@ struct Violation {
 [[gnu::format(gnu_printf, 2, 3)]] void violation(const char* rule, const char* format, ...);
 /// Like violation() for what nobody can go on from (a deadlock on oneself): the process ends with code 3.
 [[noreturn, gnu::format(gnu_printf, 2, 3)]] void fatal_violation(const char* rule, const char* format, ...);
+/// Called by fatal_violation() before the process ends; tests leave it by an exception.
+void set_fatal_hook(void (*hook)()) noexcept;
 /// Number of violations so far. A host must end with a non-zero code if it is not 0.
 std::uint64_t violation_count() noexcept;
 /// Takes the violations recorded since the last call and sets the count back; for tests that provoke one.
