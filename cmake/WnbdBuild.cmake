@@ -39,6 +39,10 @@ endif()
 
 include(WnbdVersion)
 
+if(WNBD_KIND STREQUAL "windows")
+  enable_testing()
+endif()
+
 if(WNBD_KIND STREQUAL "native")
   find_package(GTest REQUIRED)
   find_package(Threads REQUIRED)
