@@ -45,10 +45,10 @@ def make_image(path):
     """A disk with a partition table, a file system and this repository's documents on it."""
     with open(path, "wb") as file:
         file.truncate(IMAGE_SIZE)
-    subprocess.run(["sfdisk", "--quiet", path], input=b"label: gpt\nstart=2048, type=linux\n",
+    subprocess.run(["sfdisk", "--quiet", path], input=b"label: gpt\nstart=2048, size=62MiB, type=linux\n",
                    check=True)
     subprocess.run(["mkfs.vfat", "-F", "32", "-n", "DEMO", "--offset=2048", path,
-                    str((IMAGE_SIZE - 2 * MIB) // 1024)], check=True, stdout=subprocess.DEVNULL)
+                    str((IMAGE_SIZE - 2 * MIB) // 1024)], check=True, capture_output=True)
     files = [ROOT / "README.md", ROOT / "LICENSE", *sorted((ROOT / "docs").glob("*.md"))]
     subprocess.run(["mcopy", "-i", f"{path}@@1M", *map(str, files), "::"], check=True)
     print(f"{IMAGE_SIZE // MIB} MiB, GPT, one FAT32 partition with {len(files)} files")

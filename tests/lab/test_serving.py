@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Data goes through the whole path, in every manner of I/O, and nothing acknowledged is lost."""
+import hashlib
+import os
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from tests.lab.lab import Lab
+from tests.lab.servers import Nbdkit
+
+MIB = 1 << 20
+
+
+class Serving(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = cls.enterClassContext(Lab())
+        cls.lab.install()
+        cls.work = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+
+    def unmap(self, name, child):
+        self.lab.client("unmap", name).check()
+        self.assertEqual(child.wait(timeout=30), 0, child.output())
+
+    def file_of(self, data, name="data"):
+        path = self.work / name
+        path.write_bytes(data)
+        return self.lab.windows_path(path)
+
+    def read_back(self, drive, offset, length, *options):
+        path = self.work / "back"
+        self.lab.disktool("read", drive, self.lab.windows_path(path), "--offset", offset,
+                          "--length", length, *options).check()
+        return path.read_bytes()
+
+    def test_buffered_unbuffered_and_write_through(self):
+        child, drive = self.lab.map("modes", "--memory", "32M")
+        for number, options in enumerate(([], ["--unbuffered"], ["--write-through"],
+                                          ["--unbuffered", "--write-through"])):
+            data = os.urandom(256 * 1024)
+            offset = number * MIB
+            self.lab.disktool("write", drive, self.file_of(data), "--offset", offset,
+                              *options).check()
+            self.assertEqual(self.read_back(drive, offset, len(data), "--unbuffered"), data)
+        self.unmap("modes", child)
+
+    def test_transfers_beyond_the_limit_are_split(self):
+        child, drive = self.lab.map("large", "--memory", "64M")
+        data = os.urandom(9 * MIB + 4096)
+        self.lab.disktool("write", drive, self.file_of(data), "--offset", 512, "--chunk",
+                          len(data), "--unbuffered").check()
+        self.assertEqual(self.read_back(drive, 512, len(data), "--chunk", len(data)), data)
+        self.unmap("large", child)
+
+    def test_4k_sectors(self):
+        child, drive = self.lab.map("big", "--memory", "32M", "--block-size", "4096")
+        self.assertIn("bytes-per-sector: 4096", self.lab.disktool("info", drive).check().stdout)
+        data = os.urandom(3 * 4096)
+        self.lab.disktool("write", drive, self.file_of(data), "--offset", 4096).check()
+        self.assertEqual(self.read_back(drive, 4096, len(data)), data)
+        unaligned = self.lab.disktool("read", drive, self.lab.windows_path(self.work / "no"),
+                                      "--offset", 512, "--length", 512)
+        self.assertNotEqual(unaligned.code, 0)
+        self.unmap("big", child)
+
+    def test_a_write_through_write_reaches_the_server_with_fua(self):
+        log = self.work / "nbdkit.log"
+        with Nbdkit("memory", "16M", f"logfile={log}", filters=["log"]) as server:
+            child, drive = self.lab.map("fua", server.uri)
+            self.lab.disktool("write", drive, self.file_of(os.urandom(4096)), "--offset", 8192,
+                              "--unbuffered", "--write-through").check()
+            self.lab.disktool("flush", drive).check()
+            self.unmap("fua", child)
+            text = log.read_text()
+        self.assertRegex(text, r"Write .*offset=0x2000 .*fua=1")
+        self.assertIn("Flush", text)
+
+    def test_a_file_backend_keeps_what_was_flushed(self):
+        path = self.work / "backing"
+        child, drive = self.lab.map("file", "--file", self.lab.windows_path(path), "--disk-size",
+                                    32 * MIB)
+        data = os.urandom(MIB)
+        self.lab.disktool("write", drive, self.file_of(data), "--offset", 5 * MIB,
+                          "--flush").check()
+        self.assertEqual(path.read_bytes()[5 * MIB:6 * MIB], data)
+        self.unmap("file", child)
+        self.assertEqual(path.stat().st_size, 32 * MIB)
+
+    def test_a_read_only_export_refuses_writes(self):
+        with Nbdkit("-r", "memory", "16M") as server:
+            child, drive = self.lab.map("ro", server.uri)
+            refused = self.lab.disktool("write", drive, self.file_of(b"x" * 512), "--unbuffered")
+            self.assertEqual(refused.code, 19, refused)  # ERROR_WRITE_PROTECT
+            self.unmap("ro", child)
+
+    def test_counters_add_up_after_a_load(self):
+        child, drive = self.lab.map("count", "--memory", "32M")
+        self.lab.disktool("load", drive, "--ios", 2000, "--depth", 16).check()
+        counters = {}
+        for line in self.lab.client("stats", "count").check().stdout.splitlines():
+            label, _, value = line.partition(":")
+            if value.strip().lstrip("-").isdigit():
+                counters[label.strip()] = int(value)
+        self.assertGreaterEqual(counters["TotalReceivedIORequests"], 2000)
+        self.assertEqual(counters["TotalReceivedIORequests"],
+                         counters["TotalSubmittedIORequests"] + counters["UnsubmittedIORequests"]
+                         + counters["AbortedUnsubmittedIORequests"])
+        self.assertEqual(counters["TotalSubmittedIORequests"],
+                         counters["TotalReceivedIOReplies"]
+                         + counters["PendingSubmittedIORequests"]
+                         + counters["AbortedSubmittedIORequests"])
+        self.unmap("count", child)
+
+    def test_two_disks_do_not_mix(self):
+        first, one = self.lab.map("one", "--memory", "16M")
+        second, two = self.lab.map("two", "--memory", "16M")
+        self.assertNotEqual(one, two)
+        data = {one: os.urandom(MIB), two: os.urandom(MIB)}
+        for drive, content in data.items():
+            self.lab.disktool("write", drive, self.file_of(content, f"d{drive}")).check()
+        for drive, content in data.items():
+            got = self.read_back(drive, 0, MIB, "--unbuffered")
+            self.assertEqual(hashlib.sha256(got).hexdigest(), hashlib.sha256(content).hexdigest())
+        self.unmap("one", first)
+        self.unmap("two", second)
+
+
+class OwnersDeath(unittest.TestCase):
+    """When the serving process ends in any way, its disks are gone and its I/O has failed."""
+
+    def test_a_killed_process_takes_its_disk_along_under_load(self):
+        with Lab() as lab:
+            lab.install()
+            for round_number in range(2):
+                child, drive = lab.map("victim", "--memory", "64M")
+                load = lab.start("disktool.exe", "load", drive, "--ios", 20000, "--depth", 64,
+                                 "--seed", round_number + 1, "--tolerate-errors")
+                time.sleep(1.5)
+                self.assertIsNone(load.poll(), load.output())
+                kill_windows_process(lab, "victim")
+                died = time.monotonic()
+                while lab.disk_number("victim") is not None:
+                    self.assertLess(time.monotonic() - died, 10, "the disk outlives its server")
+                    time.sleep(0.1)
+                load.wait(timeout=60)
+                self.assertNotIn("does not hold", load.output())
+                child.wait(timeout=30)
+            child, drive = lab.map("victim", "--memory", "64M")
+            lab.disktool("load", drive, "--ios", 20000, "--depth", 64, timeout=600).check()
+            lab.client("unmap", "victim").check()
+            child.wait(timeout=30)
+            lab.client("uninstall-driver").check()
+
+
+def kill_windows_process(lab, name):
+    """TerminateProcess on the process that serves a disk."""
+    for line in lab.client("list").check().stdout.splitlines():
+        words = line.split()
+        if words and words[-1] == name:
+            subprocess.run(["wine", "taskkill", "/f", "/pid", words[0]],
+                           env=lab.environment() | {"WINEDEBUG": "-all"}, check=True,
+                           capture_output=True, timeout=60)
+            return
+    raise AssertionError(f"{name} is not listed")
+
+
+if __name__ == "__main__":
+    unittest.main()
