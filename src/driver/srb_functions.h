@@ -8,6 +8,10 @@
 
 namespace wnbd::driver {
 
+/// Fills an SRB's status, SCSI status, sense data and length from an answer.
+void apply_answer(SrbView view, const scsi::Answer& answer) noexcept;
+
+// Each fills the SRB's data and returns the status it is to end with.
 [[nodiscard]] UCHAR answer_pnp(const engine::UnitReference& unit, SrbView view) noexcept;
 [[nodiscard]] UCHAR answer_io_control(const engine::UnitReference& unit, SrbView view) noexcept;
 

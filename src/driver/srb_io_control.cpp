@@ -22,11 +22,11 @@ STORAGE_FIRMWARE_INFO_V2 firmware_of(engine::Unit& unit) noexcept {
     STORAGE_FIRMWARE_INFO_V2 info{};
     info.Version = STORAGE_FIRMWARE_INFO_STRUCTURE_VERSION_V2;
     info.Size = sizeof info;
-    info.UpgradeSupport = FALSE;
+    info.UpgradeSupport = 0;
     info.SlotCount = 1;
     info.ActiveSlot = 0;
     info.PendingActivateSlot = STORAGE_FIRMWARE_INFO_INVALID_SLOT;
-    info.Slot[0].ReadOnly = TRUE;
+    info.Slot[0].ReadOnly = 1;
     const char* const revision = unit.disk.description().revision;
     const std::size_t length = std::min(std::strlen(revision), sizeof info.Slot[0].Revision);
     std::memcpy(info.Slot[0].Revision, revision, length);

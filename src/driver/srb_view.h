@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "driver/ddk/storport.h"
+#include "driver/ddk/srb.h"
 
 namespace wnbd::driver {
 
@@ -73,13 +73,13 @@ class SrbView {
     void set_status(UCHAR status) noexcept { classic_->SrbStatus = status; }
     [[nodiscard]] UCHAR status() const noexcept { return classic_->SrbStatus; }
     /// Goes with SRB_STATUS_INTERNAL_ERROR: why.
-    void set_system_status(NTSTATUS status) noexcept {
+    void set_system_status(std::int32_t nt_status) noexcept {
         (extended_ != nullptr ? extended_->SystemStatus : classic_->InternalStatus) =
-            static_cast<ULONG>(status);
+            static_cast<ULONG>(nt_status);
     }
 
   private:
-    /// The first block of type T::..., wholly inside the SRB, or nullptr.
+    /// The first block of this type, wholly inside the SRB, or nullptr.
     template <typename T>
     [[nodiscard]] T* block(SRBEXDATATYPE type) const noexcept;
     /// What of a variable-length CDB fits the SRB.

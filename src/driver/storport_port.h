@@ -35,7 +35,4 @@ class StorportPort final : public engine::Port {
     AdapterDevice& device_;
 };
 
-/// Fills an SRB's status, SCSI status, sense data and length from an answer.
-void apply_answer(SrbView view, const scsi::Answer& answer) noexcept;
-
 }  // namespace wnbd::driver

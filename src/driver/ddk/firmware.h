@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#include "driver/ddk/kernel.h"
+#include "driver/ddk/srb.h"
 
 struct SRB_IO_CONTROL {
     ULONG HeaderLength;  // 28

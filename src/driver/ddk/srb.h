@@ -6,7 +6,13 @@
 
 #include <cstddef>
 
+#if defined(_WIN32)
 #include "driver/ddk/kernel.h"
+#else
+// Native tests of what reads SRBs: the same layouts.
+#include "base/windows_types.h"
+using UCHAR = unsigned char;
+#endif
 
 inline constexpr ULONG SRB_TYPE_FLAG_SCSI_REQUEST_BLOCK = 1;
 inline constexpr ULONG SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK = 2;
