@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/model/memory_store.h"
+
 #include <array>
 #include <cstring>
 #include <map>
@@ -13,30 +15,7 @@
 namespace wnbd::engine {
 namespace {
 
-/// A registry key in memory, with faults on demand.
-class MemoryStore final : public OptionStore {
-  public:
-    Result<std::int64_t, nt::Status> read(const WCHAR* name) noexcept override {
-        if (const auto fault = read_faults.find(name); fault != read_faults.end())
-            return Failure{fault->second};
-        const auto found = values.find(name);
-        if (found == values.end()) return Failure{nt::object_name_not_found};
-        return found->second;
-    }
-    nt::Status write(const WCHAR* name, std::int64_t value) noexcept override {
-        if (write_fault != nt::success) return write_fault;
-        values[name] = value;
-        return nt::success;
-    }
-    nt::Status erase(const WCHAR* name) noexcept override {
-        if (write_fault != nt::success) return write_fault;
-        return values.erase(name) == 1 ? nt::success : nt::object_name_not_found;
-    }
-
-    std::map<std::u16string, std::int64_t> values;
-    std::map<std::u16string, nt::Status> read_faults;
-    nt::Status write_fault = nt::success;
-};
+using model::MemoryStore;
 
 WNBD_OPTION_VALUE text(const std::u16string& characters) {
     WNBD_OPTION_VALUE value{};
