@@ -29,7 +29,9 @@ struct Row {
     Measurement fio{};
 };
 
-double ratio(double over, double under) { return under > 0 ? over / under : 0; }
+double ratio(double over, double under) {
+    return under > 0 ? over / under : 0;
+}
 
 std::string name_of(const Row& row) {
     return row.transport + " " + (row.cell.write ? "write " : "read ") +
@@ -81,8 +83,10 @@ Measurement checked(Measurement measurement, const char* client) {
 std::vector<Cell> cells(double seconds) {
     std::vector<Cell> list;
     for (const unsigned depth : {1U, 32U, 128U})
-        for (const bool write : {false, true}) list.push_back({write, 4096, depth, seconds});
-    for (const bool write : {false, true}) list.push_back({write, 256U << 10, 32, seconds});
+        for (const bool write : {false, true})
+            list.push_back({write, 4096, depth, seconds});
+    for (const bool write : {false, true})
+        list.push_back({write, 256U << 10, 32, seconds});
     return list;
 }
 
@@ -126,19 +130,21 @@ int main(int argument_count, char** arguments) try {
     application.add_option("--json", json_path, "append one JSON line per cell to this file");
     CLI11_PARSE(application, argument_count, arguments);
 
-    std::printf("%-20s %-26s   %-11s   %-23s   %s\n", "", "kIOPS", "ours /", "client CPU us/request",
-                "ours /");
+    std::printf("%-20s %-26s   %-11s   %-23s   %s\n", "", "kIOPS", "ours /",
+                "client CPU us/request", "ours /");
     std::printf("%-20s %8s %8s %8s   %5s %5s   %7s %7s %7s   %5s %5s\n", "nbdkit memory", "ours",
                 "libnbd", "fio", "lnbd", "fio", "ours", "libnbd", "fio", "lnbd", "fio");
     std::vector<Row> rows;
-    for (const char* const transport : {"unix", "tcp"}) run(transport, seconds, rows);
+    for (const char* const transport : {"unix", "tcp"})
+        run(transport, seconds, rows);
 
     if (!json_path.empty()) {
         const auto folder = std::filesystem::path(json_path).parent_path();
         if (!folder.empty()) std::filesystem::create_directories(folder);
         std::ofstream file(json_path, std::ios::app);
         const auto time = static_cast<std::int64_t>(std::time(nullptr));
-        for (const auto& row : rows) file << to_json(row, time).dump() << '\n';
+        for (const auto& row : rows)
+            file << to_json(row, time).dump() << '\n';
         if (!file.flush()) throw std::runtime_error("cannot write " + json_path);
     }
     return 0;

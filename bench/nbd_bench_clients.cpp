@@ -105,7 +105,8 @@ Measurement measure_ours(const std::string& uri, std::uint64_t size, const Cell&
     load.disk->submit_many(requests);
     std::this_thread::sleep_for(std::chrono::duration<double>(cell.seconds));
     load.stop = true;
-    for (unsigned left = load.running; left != 0; left = load.running) load.running.wait(left);
+    for (unsigned left = load.running; left != 0; left = load.running)
+        load.running.wait(left);
     return {.requests = load.requests,
             .seconds = since(start),
             .cpu_seconds = cpu_now() - cpu,
@@ -158,9 +159,9 @@ Measurement measure_libnbd(const std::string& uri, std::uint64_t size, const Cel
             const nbd_completion_callback done{libnbd_done, &request, nullptr};
             auto& buffer = request.buffer;
             const auto at = offsets.next();
-            const auto cookie =
-                cell.write ? nbd_aio_pwrite(nbd, buffer.data(), buffer.size(), at, done, 0)
-                           : nbd_aio_pread(nbd, buffer.data(), buffer.size(), at, done, 0);
+            const auto cookie = cell.write
+                                    ? nbd_aio_pwrite(nbd, buffer.data(), buffer.size(), at, done, 0)
+                                    : nbd_aio_pread(nbd, buffer.data(), buffer.size(), at, done, 0);
             if (cookie < 0) return {.failure = nbd_get_error()};
         }
         if (nbd_poll(nbd, -1) < 0) return {.failure = nbd_get_error()};
@@ -174,12 +175,13 @@ Measurement measure_libnbd(const std::string& uri, std::uint64_t size, const Cel
 
 Measurement measure_fio(const std::string& uri, std::uint64_t size, const Cell& cell) {
     // The URI comes from our own server's temporary directory: no quote can be in it.
-    const auto command =
-        "fio --name=nbd --ioengine=nbd --uri='" + uri + "' --rw=" +
-        (cell.write ? "randwrite" : "randread") + " --bs=" + std::to_string(cell.block) +
-        " --iodepth=" + std::to_string(cell.depth) + " --size=" + std::to_string(size) +
-        " --time_based --runtime=" + std::to_string(int(cell.seconds * 1000)) +
-        "ms --norandommap --randrepeat=0 --output-format=json 2>/dev/null";
+    const auto command = "fio --name=nbd --ioengine=nbd --uri='" + uri +
+                         "' --rw=" + (cell.write ? "randwrite" : "randread") +
+                         " --bs=" + std::to_string(cell.block) +
+                         " --iodepth=" + std::to_string(cell.depth) +
+                         " --size=" + std::to_string(size) +
+                         " --time_based --runtime=" + std::to_string(int(cell.seconds * 1000)) +
+                         "ms --norandommap --randrepeat=0 --output-format=json 2>/dev/null";
     const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), ::pclose);
     if (pipe == nullptr) return {.failure = "fio cannot be started"};
     std::string output;

@@ -27,7 +27,8 @@ struct Measurement {
 };
 
 /// Our backend; requests are resubmitted from their completion.
-[[nodiscard]] Measurement measure_ours(const std::string& uri, std::uint64_t size, const Cell& cell);
+[[nodiscard]] Measurement measure_ours(const std::string& uri, std::uint64_t size,
+                                       const Cell& cell);
 /// libnbd's asynchronous calls, one thread around nbd_poll.
 [[nodiscard]] Measurement measure_libnbd(const std::string& uri, std::uint64_t size,
                                          const Cell& cell);

@@ -72,10 +72,12 @@ class Backend {
 
     /// Starts many requests, in order: a backend that sends them somewhere sends them together.
     virtual void submit_many(std::span<Request* const> requests) noexcept {
-        for (Request* const request : requests) submit(*request);
+        for (Request* const request : requests)
+            submit(*request);
     }
 
-    /// Why requests complete with Error::disconnected, in one line; empty while the storage is there.
+    /// Why requests complete with Error::disconnected, in one line; empty while the storage is
+    /// there.
     [[nodiscard]] virtual std::string failure() const { return {}; }
 
     /// Ends orderly: waits for what is in flight, says goodbye (NBD: DISC), fails whatever comes

@@ -101,8 +101,7 @@ Result<std::unique_ptr<Backend>, std::string> open_file_backend(const std::strin
     if (options.size != 0 && size != options.size)
         return failed("it exists with " + std::to_string(size) + " bytes instead of " +
                       std::to_string(options.size));
-    return std::unique_ptr<Backend>(
-        new FileBackend(std::move(file.value()), options.read_only));
+    return std::unique_ptr<Backend>(new FileBackend(std::move(file.value()), options.read_only));
 }
 
 }  // namespace wnbd::backend

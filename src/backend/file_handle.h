@@ -25,7 +25,8 @@ class FileHandle {
     [[nodiscard]] virtual Error write(std::uint64_t offset,
                                       std::span<const std::uint8_t> from) noexcept = 0;
     [[nodiscard]] virtual Error flush() noexcept = 0;
-    /// Gives the range's space back; it reads as zeroes then. not_supported: the file system cannot.
+    /// Gives the range's space back; it reads as zeroes then. not_supported: the file system
+    /// cannot.
     [[nodiscard]] virtual Error punch(std::uint64_t offset, std::uint64_t length) noexcept = 0;
     /// Zeroes the range, keeping its space. not_supported: the file system cannot.
     [[nodiscard]] virtual Error zero(std::uint64_t offset, std::uint64_t length) noexcept = 0;

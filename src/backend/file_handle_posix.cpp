@@ -39,7 +39,9 @@ Error from_errno(int error) noexcept {
     }
 }
 
-std::string text_of(int error) { return std::generic_category().message(error); }
+std::string text_of(int error) {
+    return std::generic_category().message(error);
+}
 
 class PosixFile final : public FileHandle {
   public:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <windows.h>
+
 #include <winioctl.h>
 
 #include <algorithm>
@@ -29,7 +30,8 @@ Error from_win32(DWORD error) noexcept {
 
 std::string text_of(DWORD error) {
     auto text = std::system_category().message(static_cast<int>(error));
-    while (!text.empty() && (text.back() <= ' ' || text.back() == '.')) text.pop_back();
+    while (!text.empty() && (text.back() <= ' ' || text.back() == '.'))
+        text.pop_back();
     return text;
 }
 

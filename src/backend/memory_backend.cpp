@@ -33,10 +33,13 @@ MemoryBackend::MemoryBackend(std::uint64_t size, std::unique_ptr<Chunk[], Free> 
       chunks_(std::move(chunks)) {}
 
 MemoryBackend::~MemoryBackend() {
-    for (std::uint64_t i = 0; i < chunk_count_; ++i) std::free(chunks_[i]);
+    for (std::uint64_t i = 0; i < chunk_count_; ++i)
+        std::free(chunks_[i]);
 }
 
-void MemoryBackend::submit(Request& request) noexcept { request.done(request, perform(request)); }
+void MemoryBackend::submit(Request& request) noexcept {
+    request.done(request, perform(request));
+}
 
 Error MemoryBackend::perform(Request& request) noexcept {
     if (closed_.load(std::memory_order_relaxed)) return Error::shutting_down;

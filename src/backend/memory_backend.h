@@ -15,8 +15,8 @@
 
 namespace wnbd::backend {
 
-/// Serves in the submitting thread. Requests for the same 64 KiB chunk follow one another; others run
-/// side by side.
+/// Serves in the submitting thread. Requests for the same 64 KiB chunk follow one another; others
+/// run side by side.
 class MemoryBackend final : public Backend {
   public:
     static constexpr std::uint64_t max_size = std::uint64_t{16} << 40;  // bytes

@@ -85,7 +85,9 @@ Result<std::unique_ptr<Backend>, std::string> NbdBackend::open(const nbd::Addres
     return std::unique_ptr<Backend>(std::move(backend));
 }
 
-NbdBackend::~NbdBackend() { NbdBackend::close(); }
+NbdBackend::~NbdBackend() {
+    NbdBackend::close();
+}
 
 std::string NbdBackend::failure() const {
     const auto fault = connection_->fault();
@@ -104,7 +106,8 @@ void NbdBackend::submit(Request& request) noexcept {
 }
 
 void NbdBackend::submit_many(std::span<Request* const> requests) noexcept {
-    for (Request* const request : requests) accept(*request);
+    for (Request* const request : requests)
+        accept(*request);
     connection_->kick();
 }
 
@@ -149,7 +152,8 @@ void NbdBackend::admit_waiting() noexcept {
             const std::lock_guard lock(waiting_lock_);
             first = waiting_first_;
             if (first == nullptr) return;
-            // Read before admission: from then on the request may complete and be its owner's again.
+            // Read before admission: from then on the request may complete and be its owner's
+            // again.
             auto* const second = static_cast<Request*>(first->backend_private);
             const auto admission = connection_->admit(command_of(*first));
             if (admission == Admission::full) return;

@@ -23,9 +23,9 @@ struct NbdOptions {
     std::chrono::milliseconds close_time_max{10'000};
 };
 
-/// Requests go out on one connection. What does not fit its table waits in a list that runs through the
-/// requests themselves. Ranges larger than the server takes are sent piece by piece. When the connection
-/// is lost, every request completes with Error::disconnected, now and later.
+/// Requests go out on one connection. What does not fit its table waits in a list that runs through
+/// the requests themselves. Ranges larger than the server takes are sent piece by piece. When the
+/// connection is lost, every request completes with Error::disconnected, now and later.
 class NbdBackend final : public Backend, private nbd::CompletionSink {
   public:
     [[nodiscard]] static Result<std::unique_ptr<Backend>, std::string> open(
@@ -35,7 +35,7 @@ class NbdBackend final : public Backend, private nbd::CompletionSink {
     [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
     void submit(Request& request) noexcept override;
     void submit_many(std::span<Request* const> requests) noexcept override;
-    /// Also flushes first if anything was written since the last flush.
+    /// Also flushes first if anything was written.
     void close() noexcept override;
     [[nodiscard]] std::string failure() const override;
 
@@ -62,7 +62,8 @@ class NbdBackend final : public Backend, private nbd::CompletionSink {
     std::mutex waiting_lock_;  // of the list, linked by Request::backend_private
     Request* waiting_first_ = nullptr;
     Request* waiting_last_ = nullptr;
-    // Grows before its request is first refused by a full table, so that whoever frees a slot sees it.
+    // Grows before its request is first refused by a full table, so that whoever frees a slot sees
+    // it.
     std::atomic<std::uint32_t> waiting_count_{0};
 
     std::unique_ptr<nbd::Connection> connection_;  // last: its reader uses all of the above

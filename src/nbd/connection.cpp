@@ -28,15 +28,14 @@ Result<bool, Fault> send_output(Socket& socket, Handshake& handshake) {
         const IoSlice slice{const_cast<std::uint8_t*>(output.data()), output.size()};
         const auto sent = socket.send({&slice, 1});
         if (sent.status == Status::would_block) return false;
-        if (sent.status != Status::ok)
-            return Failure{socket_fault(handshake.step(), sent.error)};
+        if (sent.status != Status::ok) return Failure{socket_fault(handshake.step(), sent.error)};
         handshake.sent(sent.bytes);
     }
     return true;
 }
 
-/// Drives the negotiation until it is done. No byte beyond it is received: a server that sends more than
-/// it was asked for is found out by the transmission phase.
+/// Drives the negotiation until it is done. No byte beyond it is received: a server that sends more
+/// than it was asked for is found out by the transmission phase.
 Result<ExportInfo, Fault> negotiate(Socket& socket, std::string_view export_name,
                                     milliseconds time_max) {
     const auto deadline = Clock::now() + time_max;
@@ -55,8 +54,7 @@ Result<ExportInfo, Fault> negotiate(Socket& socket, std::string_view export_name
         const auto got = socket.receive({&slice, 1});
         if (got.status == Status::would_block) continue;
         if (got.status == Status::closed) return Failure{handshake.hang_up()};
-        if (got.status == Status::failed)
-            return Failure{socket_fault(handshake.step(), got.error)};
+        if (got.status == Status::failed) return Failure{socket_fault(handshake.step(), got.error)};
         handshake.receive(std::span(bytes).first(got.bytes));
     }
     if (handshake.done()) return handshake.info();
@@ -66,8 +64,8 @@ Result<ExportInfo, Fault> negotiate(Socket& socket, std::string_view export_name
 }
 
 std::uint32_t payload_limit(const ExportInfo& info) {
-    // More in one request would only hold others up. The limit stays a multiple of the minimum block,
-    // which is a power of two.
+    // More in one request would only hold others up. The limit stays a multiple of the minimum
+    // block, which is a power of two.
     return std::min(info.maximum_payload, default_maximum_payload) & ~(info.minimum_block - 1);
 }
 
@@ -90,8 +88,8 @@ Result<std::unique_ptr<Connection>, Fault> Connection::open(const Address& addre
     }
     auto waker = Waker::create();
     if (!waker) return Failure{waker.error()};
-    return std::unique_ptr<Connection>(new Connection(
-        std::move(socket.value()), std::move(waker.value()), info, options, sink));
+    return std::unique_ptr<Connection>(
+        new Connection(std::move(socket.value()), std::move(waker.value()), info, options, sink));
 }
 
 Connection::Connection(Socket socket, std::unique_ptr<Waker> waker, const ExportInfo& info,
@@ -108,7 +106,9 @@ Connection::Connection(Socket socket, std::unique_ptr<Waker> waker, const Export
     reader_id_ = reader_.get_id();
 }
 
-Connection::~Connection() { close(); }
+Connection::~Connection() {
+    close();
+}
 
 Fault Connection::fault() const {
     const std::lock_guard lock(lock_);
@@ -161,7 +161,8 @@ bool Connection::send_batch(std::unique_lock<std::mutex>& lock) noexcept {
     return false;
 }
 
-/// The payload is out of our hands. If the reply came before this news, nobody has completed it yet.
+/// The payload is out of our hands. If the reply came before this news, nobody has completed it
+/// yet.
 void Connection::hand_over(Slot& slot) noexcept {
     if (slot.payload.exchange(Slot::Payload::sent, std::memory_order_acq_rel) ==
         Slot::Payload::replied)
@@ -287,8 +288,8 @@ void Connection::close() noexcept {
     if (reader_.joinable()) reader_.join();
 }
 
-/// Nothing is in flight, so nobody else sends. The server closes its side when it has read the message;
-/// the reader then declares the end.
+/// Nothing is in flight, so nobody else sends. The server closes its side when it has read the
+/// message; the reader then declares the end.
 void Connection::say_goodbye(std::unique_lock<std::mutex>& lock) noexcept {
     std::array<std::uint8_t, request_size> message;
     encode_request(message, {.type = CommandType::disconnect}, 0, 0);

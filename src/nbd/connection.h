@@ -39,18 +39,23 @@ struct ConnectOptions {
     std::chrono::milliseconds connect_time_max{10'000};
     std::chrono::milliseconds handshake_time_max{10'000};
     std::uint32_t commands_max = 256;  // in flight
-    /// Skips the negotiation: the server must be in transmission at once, and this is what it serves.
+    /// Skips the negotiation: the server must be in transmission at once, and this is what it
+    /// serves.
     std::optional<ExportInfo> skip_handshake{};
 };
 
 /// Who may do what:
 /// - any thread admits commands and kicks; `lock_` guards the table, the queue and the flags;
-/// - one thread at a time is the sender (`sending_`): it alone touches `batch_` and sends, without the
-///   lock. Who kicks becomes the sender if there is none, else the present one takes the new work along;
-/// - the reader's thread receives, parses and completes. What its completions admit goes out together
-///   after it has parsed everything it received: that is where requests become batches. It also takes
-///   the sending over when the socket is full, because it can wait for room;
-/// - the end (`fault_`) is declared once, by whoever meets it; the reader then completes what is left.
+/// - one thread at a time is the sender (`sending_`): it alone touches `batch_` and sends, without
+/// the
+///   lock. Who kicks becomes the sender if there is none, else the present one takes the new work
+///   along;
+/// - the reader's thread receives, parses and completes. What its completions admit goes out
+/// together
+///   after it has parsed everything it received: that is where requests become batches. It also
+///   takes the sending over when the socket is full, because it can wait for room;
+/// - the end (`fault_`) is declared once, by whoever meets it; the reader then completes what is
+/// left.
 class Connection final : private ReplySink {
   public:
     /// Connects and negotiates. `sink` outlives the connection.
@@ -61,8 +66,8 @@ class Connection final : private ReplySink {
     [[nodiscard]] const ExportInfo& export_info() const noexcept { return info_; }
 
     enum class Admission : std::uint8_t { accepted, full, gone };
-    /// Takes a command; its completion follows, exactly once, if accepted. Nothing is sent before kick().
-    /// The command's data stay the caller's and must live until then.
+    /// Takes a command; its completion follows, exactly once, if accepted. Nothing is sent before
+    /// kick(). The command's data stay the caller's and must live until then.
     [[nodiscard]] Admission admit(const Command& command) noexcept;
     /// Sends what was admitted. Cheap when somebody else will do so.
     void kick() noexcept;

@@ -28,7 +28,9 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t disk_size = 64U << 20;
 
-Wire good_answer() { return test::export_info(disk_size).append(test::ack()); }
+Wire good_answer() {
+    return test::export_info(disk_size).append(test::ack());
+}
 
 /// Counts completions by cookie.
 class Completions final : public CompletionSink {
@@ -145,8 +147,7 @@ TEST(Connection, NobodyListeningIsNamed) {
         port = server.address().port;
     }
     Completions completions;
-    const auto connection =
-        Connection::open({.host = "127.0.0.1", .port = port}, {}, completions);
+    const auto connection = Connection::open({.host = "127.0.0.1", .port = port}, {}, completions);
     ASSERT_FALSE(connection.ok());
     EXPECT_EQ(connection.error().code, FaultCode::connect_failed);
     EXPECT_THAT(describe(connection.error()), HasSubstr("refused"));
@@ -160,8 +161,7 @@ TEST(Connection, UnknownHostAndUnknownSocketAreNamed) {
     const auto path = Connection::open({.socket_path = "/nonexistent/socket"}, {}, completions);
     ASSERT_FALSE(path.ok());
     EXPECT_EQ(path.error().code, FaultCode::connect_failed);
-    const auto longer =
-        Connection::open({.socket_path = std::string(4096, 'x')}, {}, completions);
+    const auto longer = Connection::open({.socket_path = std::string(4096, 'x')}, {}, completions);
     ASSERT_FALSE(longer.ok());
     EXPECT_EQ(longer.error().code, FaultCode::name_too_long);
 }
@@ -180,8 +180,7 @@ TEST(Connection, CloseSaysDisconnect) {
     EXPECT_EQ(request.type, static_cast<std::uint16_t>(CommandType::disconnect));
     EXPECT_EQ(request.length, 0U);
     EXPECT_EQ(connection.value()->fault().code, FaultCode::closed);
-    EXPECT_EQ(connection.value()->admit({.type = CommandType::flush}),
-              Connection::Admission::gone);
+    EXPECT_EQ(connection.value()->admit({.type = CommandType::flush}), Connection::Admission::gone);
 }
 
 TEST(Connection, SkippedHandshakeGoesStraightToTransmission) {
@@ -191,8 +190,8 @@ TEST(Connection, SkippedHandshakeGoesStraightToTransmission) {
         peer.wait_for_end();
     });
     Completions completions;
-    auto connection = Connection::open(
-        server.address(), {.skip_handshake = ExportInfo{.size = 4096}}, completions);
+    auto connection = Connection::open(server.address(),
+                                       {.skip_handshake = ExportInfo{.size = 4096}}, completions);
     ASSERT_TRUE(connection.ok());
     Bytes buffer(512);
     ASSERT_EQ(connection.value()->admit(read_into(buffer)), Connection::Admission::accepted);
@@ -216,7 +215,8 @@ void expect_all_disconnected(
     ScriptedServer server([&](Peer& peer) {
         peer.negotiate(good_answer());
         std::vector<std::uint64_t> handles;
-        for (unsigned i = 0; i < count; ++i) handles.push_back(peer.request().handle);
+        for (unsigned i = 0; i < count; ++i)
+            handles.push_back(peer.request().handle);
         script(peer, handles);
     });
     Completions completions;
@@ -228,8 +228,7 @@ void expect_all_disconnected(
     connection.value()->kick();
     ASSERT_TRUE(completions.wait_for_count(count));
     EXPECT_EQ(completions.disconnected(), count);
-    EXPECT_EQ(connection.value()->fault().code, expected)
-        << describe(connection.value()->fault());
+    EXPECT_EQ(connection.value()->fault().code, expected) << describe(connection.value()->fault());
     EXPECT_EQ(connection.value()->admit(read_into(buffers[0])), Connection::Admission::gone);
     connection.value()->close();
     EXPECT_EQ(completions.count(), count);
@@ -313,7 +312,8 @@ TEST(Connection, SlowReaderGetsEveryWriteWhole) {
     auto connection = Connection::open(server.address(), {}, completions);
     ASSERT_TRUE(connection.ok());
     std::vector<Bytes> payloads;
-    for (unsigned i = 0; i < count; ++i) payloads.emplace_back(length, i);
+    for (unsigned i = 0; i < count; ++i)
+        payloads.emplace_back(length, i);
     for (auto& payload : payloads) {
         ASSERT_EQ(connection.value()->admit({.type = CommandType::write,
                                              .length = length,
@@ -328,8 +328,8 @@ TEST(Connection, SlowReaderGetsEveryWriteWhole) {
     EXPECT_TRUE(completions.each_once());
 }
 
-// A server may refuse a write before it has read the payload. The payload belongs to us until it is sent,
-// so the completion waits for that.
+// A server may refuse a write before it has read the payload. The payload belongs to us until it is
+// sent, so the completion waits for that.
 TEST(Connection, AReplyThatOvertakesItsPayloadIsHeldBack) {
     std::promise<void> replied;
     std::promise<void> go_on;
@@ -395,7 +395,8 @@ TEST(Connection, ManyThreadsMaySubmitAtOnce) {
                 connection.value()->kick();
             }
         });
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads)
+        thread.join();
     ASSERT_TRUE(completions.wait_for_count(thread_count * per_thread));
     EXPECT_TRUE(completions.each_once());
     EXPECT_EQ(completions.disconnected(), 0U);

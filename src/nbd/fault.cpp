@@ -48,8 +48,7 @@ std::string server_bytes(const Fault& fault) {
             return "the server answers option " + std::to_string(fault.got) + " instead of " +
                    std::to_string(fault.expected);
         case FaultCode::unexpected_option_reply:
-            return "the server answers the option with the unexpected reply type " +
-                   hex(fault.got);
+            return "the server answers the option with the unexpected reply type " + hex(fault.got);
         case FaultCode::oversized_option_reply:
             return "the server announces an option reply of " + std::to_string(fault.got) +
                    " bytes; at most " + std::to_string(fault.expected) + " are accepted";

@@ -32,8 +32,7 @@ std::string_view as_text(std::span<const std::uint8_t> bytes) {
 Fault check_export(const ExportInfo& info) {
     if (info.size == 0) return {.code = FaultCode::size_zero};
     if (info.size > max_export_size)
-        return {
-            .code = FaultCode::size_too_large, .got = info.size, .expected = max_export_size};
+        return {.code = FaultCode::size_too_large, .got = info.size, .expected = max_export_size};
     if (!std::has_single_bit(info.minimum_block) || info.minimum_block > largest_minimum_block)
         return {.code = FaultCode::bad_block_size, .got = info.minimum_block, .text = "minimum"};
     if (!std::has_single_bit(info.preferred_block) || info.preferred_block < info.minimum_block)
@@ -88,7 +87,9 @@ const char* Handshake::step() const noexcept {
     return "after the negotiation";
 }
 
-Fault Handshake::hang_up() const { return {.code = FaultCode::hang_up, .step = step()}; }
+Fault Handshake::hang_up() const {
+    return {.code = FaultCode::hang_up, .step = step()};
+}
 
 void Handshake::expect(State state, std::size_t bytes) noexcept {
     state_ = state;
@@ -157,8 +158,8 @@ void Handshake::ask_go() {
 }
 
 void Handshake::ask_export_name() {
-    put_option(Option::export_name, {reinterpret_cast<const std::uint8_t*>(export_name_.data()),
-                                     export_name_.size()});
+    put_option(Option::export_name,
+               {reinterpret_cast<const std::uint8_t*>(export_name_.data()), export_name_.size()});
     // Size and flags; then 124 bytes of zeroes that only NO_ZEROES saves us.
     expect(State::export_name_reply, (server_flags_ & flag_no_zeroes) != 0 ? 10 : 134);
 }
@@ -170,9 +171,8 @@ void Handshake::on_go_reply_header() {
     reply_type_ = header.big_endian<std::uint32_t>();
     const auto length = header.big_endian<std::uint32_t>();
     if (magic != option_reply_magic)
-        return fail({.code = FaultCode::bad_reply_magic,
-                     .got = magic,
-                     .expected = option_reply_magic});
+        return fail(
+            {.code = FaultCode::bad_reply_magic, .got = magic, .expected = option_reply_magic});
     if (option != static_cast<std::uint32_t>(Option::go))
         return fail({.code = FaultCode::wrong_option_echo,
                      .got = option,
@@ -192,8 +192,7 @@ void Handshake::on_go_reply(std::span<const std::uint8_t> payload) {
     switch (static_cast<OptionReply>(reply_type_)) {
         case OptionReply::ack: return on_acknowledged();
         case OptionReply::info: return on_info(payload);
-        default:
-            return fail({.code = FaultCode::unexpected_option_reply, .got = reply_type_});
+        default: return fail({.code = FaultCode::unexpected_option_reply, .got = reply_type_});
     }
 }
 

@@ -27,7 +27,8 @@ struct ExportInfo {
 [[nodiscard]] Fault check_export(const ExportInfo& info);
 
 /// One negotiation: fixed newstyle with NBD_OPT_GO, NBD_OPT_EXPORT_NAME where the server has no GO.
-/// Not thread-safe. Feed receive() with what arrives, send what output() has, until done() or failed().
+/// Not thread-safe. Feed receive() with what arrives, send what output() has, until done() or
+/// failed().
 class Handshake {
   public:
     /// A name longer than max_export_name fails at once.

@@ -89,7 +89,8 @@ TEST(Handshake, ResultDoesNotDependOnHowTheBytesArrive) {
         EXPECT_EQ(talk.handshake.info().maximum_payload, 65536U);
     }
     Talk talk;
-    for (const auto& byte : server) EXPECT_EQ(talk.feed({&byte, 1}), 1U);
+    for (const auto& byte : server)
+        EXPECT_EQ(talk.feed({&byte, 1}), 1U);
     EXPECT_TRUE(talk.handshake.done());
 }
 
@@ -122,16 +123,15 @@ TEST(Handshake, ServerWithoutGoGetsExportName) {
                                 .text("disk")
                                 .bytes();
         ASSERT_GE(talk.said.size(), option.size());
-        EXPECT_EQ(Bytes(talk.said.end() - static_cast<std::ptrdiff_t>(option.size()),
-                        talk.said.end()),
-                  option);
+        EXPECT_EQ(
+            Bytes(talk.said.end() - static_cast<std::ptrdiff_t>(option.size()), talk.said.end()),
+            option);
     }
 }
 
 TEST(Handshake, PlainNewstyleServerIsNeverAskedForGo) {
     Talk talk;
-    talk.feed(
-        test::greeting(0).put(mebibyte).put<std::uint16_t>(0).fill(124, 0).bytes());
+    talk.feed(test::greeting(0).put(mebibyte).put<std::uint16_t>(0).fill(124, 0).bytes());
     ASSERT_TRUE(talk.handshake.done());
     EXPECT_EQ(talk.said, Wire()
                              .put<std::uint32_t>(0)

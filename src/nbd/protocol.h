@@ -55,7 +55,7 @@ inline constexpr std::uint16_t transmission_send_write_zeroes = 1U << 6;
 inline constexpr std::uint32_t request_magic = 0x25609513;
 inline constexpr std::uint32_t simple_reply_magic = 0x67446698;
 inline constexpr std::uint32_t structured_reply_magic = 0x668e33ef;
-inline constexpr std::size_t request_size = 28;      // bytes
+inline constexpr std::size_t request_size = 28;       // bytes
 inline constexpr std::size_t simple_reply_size = 16;  // bytes
 
 enum class CommandType : std::uint16_t {
@@ -80,7 +80,7 @@ inline constexpr std::uint32_t error_not_supported = 95;
 inline constexpr std::uint32_t error_shutdown = 108;
 
 /// "Block size constraints": what holds when the server says nothing, and what it may say at most.
-inline constexpr std::uint32_t default_preferred_block = 4096;   // bytes
+inline constexpr std::uint32_t default_preferred_block = 4096;       // bytes
 inline constexpr std::uint32_t default_maximum_payload = 32U << 20;  // bytes
 inline constexpr std::uint32_t largest_minimum_block = 64U << 10;    // bytes
 /// Trim and write zeroes go out in pieces of at most this: a multiple of every minimum block.

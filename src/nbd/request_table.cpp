@@ -58,11 +58,10 @@ Slot* RequestTable::arm_next() noexcept {
     send_head_ = slot.next;
     if (send_head_ == none) send_tail_ = none;
     const auto limit = has_payload(slot.command.type) ? payload_max_ : max_wire_range;
-    slot.piece =
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(slot.command.length, limit));
-    slot.payload.store(slot.command.type == CommandType::write ? Slot::Payload::sending
-                                                               : Slot::Payload::none,
-                       std::memory_order_relaxed);
+    slot.piece = static_cast<std::uint32_t>(std::min<std::uint64_t>(slot.command.length, limit));
+    slot.payload.store(
+        slot.command.type == CommandType::write ? Slot::Payload::sending : Slot::Payload::none,
+        std::memory_order_relaxed);
     // Generation 0 is left out, so that no handle is ever 0 and a zeroed reply finds nothing.
     if (++slot.generation == 0) slot.generation = 1;
     const auto handle = (std::uint64_t{slot.generation} << 32) | index;

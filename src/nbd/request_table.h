@@ -11,21 +11,21 @@
 
 namespace wnbd::nbd {
 
-/// One command as the caller gives it. Ranges may be larger than what the wire carries in one request:
-/// the table sends them piece by piece.
+/// One command as the caller gives it. Ranges may be larger than what the wire carries in one
+/// request: the table sends them piece by piece.
 struct Command {
     CommandType type = CommandType::read;
-    std::uint16_t flags = 0;          // command_flag_*
-    std::uint64_t offset = 0;         // bytes; 0 for a flush
-    std::uint64_t length = 0;         // bytes; 0 for a flush
-    std::uint8_t* data = nullptr;     // read: filled; write: sent, not changed; else unused
-    void* cookie = nullptr;           // the caller's own
+    std::uint16_t flags = 0;       // command_flag_*
+    std::uint64_t offset = 0;      // bytes; 0 for a flush
+    std::uint64_t length = 0;      // bytes; 0 for a flush
+    std::uint8_t* data = nullptr;  // read: filled; write: sent, not changed; else unused
+    void* cookie = nullptr;        // the caller's own
 };
 
 /// A command on its way. `command` holds what is not yet acknowledged.
 struct Slot {
-    /// Who has seen the end of a write first. Its payload belongs to the sender until the last byte is
-    /// handed over, and a reply may overtake the news of that: whoever comes second completes.
+    /// Who has seen the end of a write first. Its payload belongs to the sender until the last byte
+    /// is handed over, and a reply may overtake the news of that: whoever comes second completes.
     enum class Payload : std::uint8_t { none, sending, sent, replied };
 
     Command command;
@@ -39,7 +39,8 @@ struct Slot {
 };
 
 /// Two parties use it. *Owner* calls change the lists and are serialised by the caller (a lock).
-/// find() belongs to the one reader and needs no lock: it sees a slot only between arm() and retire().
+/// find() belongs to the one reader and needs no lock: it sees a slot only between arm() and
+/// retire().
 class RequestTable {
   public:
     /// `pieces_max`: bytes a read or write request may carry, a multiple of the minimum block.

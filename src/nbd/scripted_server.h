@@ -73,11 +73,10 @@ class Peer {
     Request request() {
         const auto bytes = receive(request_size);
         if (bytes.size() != request_size) return {};
-        return {load_big_endian<std::uint16_t>(&bytes[4]),
-                load_big_endian<std::uint16_t>(&bytes[6]),
-                load_big_endian<std::uint64_t>(&bytes[8]),
-                load_big_endian<std::uint64_t>(&bytes[16]),
-                load_big_endian<std::uint32_t>(&bytes[24])};
+        return {
+            load_big_endian<std::uint16_t>(&bytes[4]), load_big_endian<std::uint16_t>(&bytes[6]),
+            load_big_endian<std::uint64_t>(&bytes[8]), load_big_endian<std::uint64_t>(&bytes[16]),
+            load_big_endian<std::uint32_t>(&bytes[24])};
     }
     /// A whole negotiation: greeting, client flags, GO, and the answer.
     void negotiate(const Wire& answer) {

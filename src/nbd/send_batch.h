@@ -26,8 +26,8 @@ class SendBatch {
         return std::span(slices_).subspan(first_, last_ - first_);
     }
 
-    /// Takes `count` sent bytes off and calls `handed_over(Slot&)` for each write whose whole payload is
-    /// now out of our hands.
+    /// Takes `count` sent bytes off and calls `handed_over(Slot&)` for each write whose whole
+    /// payload is now out of our hands.
     template <typename HandedOver>
     void advance(std::size_t count, HandedOver&& handed_over) noexcept {
         while (first_ < last_ && count >= slices_[first_].size) {

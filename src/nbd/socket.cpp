@@ -32,8 +32,8 @@ Result<Socket, Fault> connect_address(const addrinfo& at, Clock::time_point dead
                              .got = static_cast<std::uint64_t>(error),
                              .text = system_error_text(error)}};
     };
-    Socket socket(static_cast<Socket::Native>(
-        ::socket(at.ai_family, at.ai_socktype, at.ai_protocol)));
+    Socket socket(
+        static_cast<Socket::Native>(::socket(at.ai_family, at.ai_socktype, at.ai_protocol)));
     if (!socket.open()) return failed(system::last_error());
     if (const int error = system::make_non_blocking(socket.native()); error != 0)
         return failed(error);
@@ -68,7 +68,9 @@ Socket::~Socket() {
     if (open()) system::close(native_);
 }
 
-Waker::~Waker() { system::close(native_); }
+Waker::~Waker() {
+    system::close(native_);
+}
 
 Result<Socket, Fault> connect_to(const Address& address, Clock::time_point deadline) {
     const auto began = Clock::now();
@@ -83,8 +85,8 @@ Result<Socket, Fault> connect_to(const Address& address, Clock::time_point deadl
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_protocol = IPPROTO_TCP;
     addrinfo* found = nullptr;
-    const int error = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(),
-                                    &hints, &found);
+    const int error =
+        ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
     if (error != 0) {
 #if defined(_WIN32)
         const auto text = system_error_text(error);

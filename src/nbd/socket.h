@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The few socket calls that a connection needs, the same on Linux and Windows. Nothing here blocks but
-// wait_for() and connect_to().
+// The few socket calls that a connection needs, the same on Linux and Windows. Nothing here blocks
+// but wait_for() and connect_to().
 #pragma once
 
 #include <chrono>
@@ -32,8 +32,8 @@ struct IoResult {
 /// What the system says of its error number, in one line.
 [[nodiscard]] std::string system_error_text(int error);
 
-/// A connected stream socket, non-blocking. One thread may send while another receives; shutdown may
-/// come from any thread while the socket lives.
+/// A connected stream socket, non-blocking. One thread may send while another receives; shutdown
+/// may come from any thread while the socket lives.
 class Socket {
   public:
 #if defined(_WIN32)
@@ -90,8 +90,8 @@ struct Ready {
     bool writable = false;
     bool woken = false;
 };
-/// Waits until the socket is readable, or writable if asked, or the waker calls, or the time is over
-/// (then nothing is set). A negative time waits for ever.
+/// Waits until the socket is readable, or writable if asked, or the waker calls, or the time is
+/// over (then nothing is set). A negative time waits for ever.
 [[nodiscard]] Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,
                              std::chrono::milliseconds time_max) noexcept;
 

@@ -26,7 +26,8 @@ struct Message {
 
     explicit Message(std::span<const IoSlice> slices) noexcept {
         const auto count = std::min(slices.size(), max_slices);
-        for (std::size_t i = 0; i < count; ++i) vectors[i] = {slices[i].data, slices[i].size};
+        for (std::size_t i = 0; i < count; ++i)
+            vectors[i] = {slices[i].data, slices[i].size};
         header.msg_iov = vectors.data();
         header.msg_iovlen = count;
     }
@@ -41,7 +42,9 @@ IoResult failed_call() noexcept {
 
 }  // namespace
 
-std::string system_error_text(int error) { return std::generic_category().message(error); }
+std::string system_error_text(int error) {
+    return std::generic_category().message(error);
+}
 
 IoResult Socket::send(std::span<const IoSlice> slices) noexcept {
     const Message message(slices);
@@ -63,8 +66,12 @@ IoResult Socket::receive(std::span<const IoSlice> slices) noexcept {
     return {.bytes = static_cast<std::size_t>(received)};
 }
 
-void Socket::shutdown_both() noexcept { ::shutdown(native_, SHUT_RDWR); }
-void Socket::shutdown_send() noexcept { ::shutdown(native_, SHUT_WR); }
+void Socket::shutdown_both() noexcept {
+    ::shutdown(native_, SHUT_RDWR);
+}
+void Socket::shutdown_send() noexcept {
+    ::shutdown(native_, SHUT_WR);
+}
 
 Result<std::unique_ptr<Waker>, Fault> Waker::create() {
     const int native = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -103,9 +110,15 @@ Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,
 
 namespace system {
 
-int start() noexcept { return 0; }
-int last_error() noexcept { return errno; }
-void close(Socket::Native native) noexcept { ::close(native); }
+int start() noexcept {
+    return 0;
+}
+int last_error() noexcept {
+    return errno;
+}
+void close(Socket::Native native) noexcept {
+    ::close(native);
+}
 
 int make_non_blocking(Socket::Native native) noexcept {
     const int flags = ::fcntl(native, F_GETFL);
@@ -113,7 +126,9 @@ int make_non_blocking(Socket::Native native) noexcept {
     return ::fcntl(native, F_SETFD, FD_CLOEXEC) < 0 ? errno : 0;
 }
 
-bool connect_pending(int error) noexcept { return error == EINPROGRESS || error == EINTR; }
+bool connect_pending(int error) noexcept {
+    return error == EINPROGRESS || error == EINTR;
+}
 
 int wait_connected(Socket::Native native, std::chrono::milliseconds time_max,
                    bool& timed_out) noexcept {

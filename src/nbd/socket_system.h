@@ -17,7 +17,8 @@ void close(Socket::Native native) noexcept;
 /// 0 or the system's error.
 [[nodiscard]] int make_non_blocking(Socket::Native native) noexcept;
 [[nodiscard]] bool connect_pending(int error) noexcept;
-/// Waits for a pending connect. 0 when connected, else the error; `timed_out` when the time is over.
+/// Waits for a pending connect. 0 when connected, else the error; `timed_out` when the time is
+/// over.
 [[nodiscard]] int wait_connected(Socket::Native native, std::chrono::milliseconds time_max,
                                  bool& timed_out) noexcept;
 /// Connects to a Unix socket.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <winsock2.h>
 #include <windows.h>
+#include <winsock2.h>
 #include <ws2tcpip.h>
 
 #include <algorithm>
@@ -34,11 +34,12 @@ IoResult failed_call() noexcept {
 
 std::string system_error_text(int error) {
     char text[256];
-    auto length = ::FormatMessageA(
-        FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, nullptr,
-        static_cast<DWORD>(error), MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, sizeof text,
-        nullptr);
-    while (length > 0 && (text[length - 1] <= ' ' || text[length - 1] == '.')) --length;
+    auto length =
+        ::FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, nullptr,
+                         static_cast<DWORD>(error), MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US),
+                         text, sizeof text, nullptr);
+    while (length > 0 && (text[length - 1] <= ' ' || text[length - 1] == '.'))
+        --length;
     if (length == 0) return "error " + std::to_string(error);
     return printable({text, length});
 }
@@ -62,11 +63,15 @@ IoResult Socket::receive(std::span<const IoSlice> slices) noexcept {
     return {.bytes = received};
 }
 
-void Socket::shutdown_both() noexcept { ::shutdown(native_, SD_BOTH); }
-void Socket::shutdown_send() noexcept { ::shutdown(native_, SD_SEND); }
+void Socket::shutdown_both() noexcept {
+    ::shutdown(native_, SD_BOTH);
+}
+void Socket::shutdown_send() noexcept {
+    ::shutdown(native_, SD_SEND);
+}
 
-// Only sockets can be waited for together with sockets: a datagram socket that is connected to itself
-// takes datagrams from nobody else.
+// Only sockets can be waited for together with sockets: a datagram socket that is connected to
+// itself takes datagrams from nobody else.
 Result<std::unique_ptr<Waker>, Fault> Waker::create() {
     Socket socket(::socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP));
     sockaddr_in address{};
@@ -124,8 +129,12 @@ int start() noexcept {
     return error;
 }
 
-int last_error() noexcept { return ::WSAGetLastError(); }
-void close(Socket::Native native) noexcept { ::closesocket(native); }
+int last_error() noexcept {
+    return ::WSAGetLastError();
+}
+void close(Socket::Native native) noexcept {
+    ::closesocket(native);
+}
 
 int make_non_blocking(Socket::Native native) noexcept {
     u_long on = 1;
@@ -135,7 +144,9 @@ int make_non_blocking(Socket::Native native) noexcept {
     return 0;
 }
 
-bool connect_pending(int error) noexcept { return error == WSAEWOULDBLOCK; }
+bool connect_pending(int error) noexcept {
+    return error == WSAEWOULDBLOCK;
+}
 
 int wait_connected(Socket::Native native, std::chrono::milliseconds time_max,
                    bool& timed_out) noexcept {

@@ -62,13 +62,14 @@ inline Wire export_info(std::uint64_t size, std::uint16_t flags = transmission_h
     return option_reply(OptionReply::info, Wire().put(info_export).put(size).put(flags));
 }
 
-inline Wire block_size_info(std::uint32_t minimum, std::uint32_t preferred,
-                            std::uint32_t maximum) {
+inline Wire block_size_info(std::uint32_t minimum, std::uint32_t preferred, std::uint32_t maximum) {
     return option_reply(OptionReply::info,
                         Wire().put(info_block_size).put(minimum).put(preferred).put(maximum));
 }
 
-inline Wire ack() { return option_reply(OptionReply::ack); }
+inline Wire ack() {
+    return option_reply(OptionReply::ack);
+}
 
 inline Wire simple_reply(std::uint64_t handle, std::uint32_t error = 0) {
     return Wire().put(simple_reply_magic).put(error).put(handle);

@@ -133,7 +133,8 @@ TEST(Transmission, FlushCarriesNoRange) {
 TEST(Transmission, ManyRequestsAreOneGatherList) {
     Core core(128);
     std::vector<Bytes> buffers(100, Bytes(512));
-    for (auto& buffer : buffers) ASSERT_TRUE(core.table.admit(read_into(buffer)));
+    for (auto& buffer : buffers)
+        ASSERT_TRUE(core.table.admit(read_into(buffer)));
     core.batch.fill(core.table);
     EXPECT_EQ(core.batch.slices().size(), 1U);
     EXPECT_EQ(core.batch.slices()[0].size, 100 * request_size);
@@ -174,7 +175,8 @@ TEST(Transmission, RepliesInAnyOrderAndAnyPiecesFillTheirBuffers) {
     const auto run = [](std::size_t first_piece, std::size_t piece) {
         Core core;
         std::vector<Bytes> buffers(count, Bytes(33));
-        for (auto& buffer : buffers) ASSERT_TRUE(core.table.admit(read_into(buffer)));
+        for (auto& buffer : buffers)
+            ASSERT_TRUE(core.table.admit(read_into(buffer)));
         const auto sent = core.send();
         Wire server;
         for (std::size_t i = count; i-- > 0;)
@@ -192,7 +194,8 @@ TEST(Transmission, RepliesInAnyOrderAndAnyPiecesFillTheirBuffers) {
         EXPECT_TRUE(core.parser.at_boundary());
         EXPECT_EQ(core.table.admitted(), 0U);
     };
-    for (std::size_t split = 0; split <= count * 49; ++split) run(split, SIZE_MAX);
+    for (std::size_t split = 0; split <= count * 49; ++split)
+        run(split, SIZE_MAX);
     run(0, 1);
 }
 
@@ -202,7 +205,8 @@ TEST(Transmission, LargePayloadsAreReceivedInPlace) {
     ASSERT_TRUE(core.table.admit(read_into(buffer)));
     const auto handle = decode(core.send()).handle;
     Wire server = test::simple_reply(handle);
-    for (std::size_t i = 0; i < buffer.size(); ++i) server.put(static_cast<std::uint8_t>(i * 7));
+    for (std::size_t i = 0; i < buffer.size(); ++i)
+        server.put(static_cast<std::uint8_t>(i * 7));
     ASSERT_EQ(core.receive(std::span(server.bytes()).first(1000)), FaultCode::none);
     const auto plan = core.parser.plan();
     ASSERT_EQ(plan.count, 2U);
@@ -254,9 +258,9 @@ TEST(Transmission, PayloadsBeyondTheServersLimitGoOutInPieces) {
     while (core.done.empty()) {
         const auto request = decode(core.send());
         EXPECT_EQ(request.offset, 100 + (value - 1) * 1024U);
-        ASSERT_EQ(core.receive(
-                      test::simple_reply(request.handle).fill(request.length, value++).bytes()),
-                  FaultCode::none);
+        ASSERT_EQ(
+            core.receive(test::simple_reply(request.handle).fill(request.length, value++).bytes()),
+            FaultCode::none);
     }
     EXPECT_EQ(value, 4);
     EXPECT_EQ(buffer[1023], 1);

@@ -154,7 +154,8 @@ Result<std::uint16_t, string> parse_port(string_view text) {
 
 Result<Address, string> parse_uri(string_view uri) {
     auto address = parse(uri);
-    if (!address) return Failure{"bad URI '" + string(uri.substr(0, 200)) + "': " + address.error()};
+    if (!address)
+        return Failure{"bad URI '" + string(uri.substr(0, 200)) + "': " + address.error()};
     return address;
 }
 

@@ -7,14 +7,14 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -30,26 +30,31 @@ sockaddr_in loopback(std::uint16_t port) {
     return address;
 }
 
-bool accepts(const std::string& socket_path, std::uint16_t port) {
-    const int probe = ::socket(socket_path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM, 0);
-    int result = -1;
-    if (socket_path.empty()) {
-        const auto address = loopback(port);
-        result = ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    } else {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        std::strncpy(address.sun_path, socket_path.c_str(), sizeof address.sun_path - 1);
-        result = ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+/// Whether somebody listens. Looked up, not tried: some servers serve one connection and end.
+bool listening(const std::string& socket_path, std::uint16_t port) {
+    std::ifstream table(socket_path.empty() ? "/proc/net/tcp" : "/proc/net/unix");
+    char wanted[16];
+    std::snprintf(wanted, sizeof wanted, ":%04X ", port);
+    std::string line;
+    while (std::getline(table, line)) {
+        if (socket_path.empty()) {
+            // "sl: local_address:PORT remote_address:0000 0A": 0A is LISTEN.
+            const auto at = line.find(wanted);
+            if (at < 20 && line.find(":0000 0A ", at) != std::string::npos) return true;
+        } else if (line.ends_with(" " + socket_path) &&
+                   // the flag of a listening socket
+                   line.find(" 00010000 ") != std::string::npos) {
+            return true;
+        }
     }
-    ::close(probe);
-    return result == 0;
+    return false;
 }
 
 /// In the child: never returns.
 [[noreturn]] void become(const std::vector<std::string>& command, pid_t parent) {
     std::vector<char*> arguments;
-    for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+    for (const auto& word : command)
+        arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(126);
@@ -81,8 +86,8 @@ std::uint16_t free_port() {
     auto address = loopback(0);
     socklen_t length = sizeof address;
     auto* const generic = reinterpret_cast<sockaddr*>(&address);
-    const bool bound = ::bind(probe, generic, length) == 0 &&
-                       ::getsockname(probe, generic, &length) == 0;
+    const bool bound =
+        ::bind(probe, generic, length) == 0 && ::getsockname(probe, generic, &length) == 0;
     ::close(probe);
     if (!bound) throw std::runtime_error("no free TCP port");
     return ntohs(address.sin_port);
@@ -96,7 +101,7 @@ ServerProcess::ServerProcess(const std::vector<std::string>& command, std::strin
     if (process_ < 0) throw std::runtime_error("fork failed");
     if (process_ == 0) become(command, parent);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!accepts(socket_path_, port_)) {
+    while (!listening(socket_path_, port_)) {
         const bool ended = ::waitpid(process_, nullptr, WNOHANG) == process_;
         if (ended || std::chrono::steady_clock::now() > deadline) {
             if (ended) process_ = -1;
@@ -107,11 +112,13 @@ ServerProcess::ServerProcess(const std::vector<std::string>& command, std::strin
     }
 }
 
-ServerProcess::~ServerProcess() { kill(); }
+ServerProcess::~ServerProcess() {
+    kill();
+}
 
 void ServerProcess::kill() noexcept {
     if (process_ < 0) return;
-    // The whole group: nbd-server serves each connection in a child.
+    // The whole group: a server may have children.
     ::kill(-process_, SIGKILL);
     ::kill(process_, SIGKILL);
     ::waitpid(process_, nullptr, 0);
@@ -119,8 +126,7 @@ void ServerProcess::kill() noexcept {
 }
 
 std::string ServerProcess::uri(const std::string& export_name) const {
-    if (socket_path_.empty())
-        return "nbd://127.0.0.1:" + std::to_string(port_) + "/" + export_name;
+    if (socket_path_.empty()) return "nbd://127.0.0.1:" + std::to_string(port_) + "/" + export_name;
     return "nbd+unix:///" + export_name + "?socket=" + socket_path_;
 }
 

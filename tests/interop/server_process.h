@@ -30,8 +30,8 @@ class TemporaryDirectory {
 /// One running server. It dies with this object, and with this process.
 class ServerProcess {
   public:
-    /// Starts `command` and waits until the Unix socket or, if that is empty, the TCP port accepts
-    /// connections. Throws std::runtime_error when it does not within 20 seconds.
+    /// Starts `command` and waits until it listens on the Unix socket or, if that is empty, on the
+    /// TCP port. Throws std::runtime_error when it does not within 20 seconds.
     ServerProcess(const std::vector<std::string>& command, std::string socket_path,
                   std::uint16_t port);
     ServerProcess(const ServerProcess&) = delete;

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Requests that are waited for: for tests, tools and start-up work, not for the way of I/O.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "backend/backend.h"
+
+namespace wnbd::backend {
+
+/// Submits the request and waits for its end. Uses the request's `done` and `context`.
+inline Error perform_blocking(Backend& backend, Request request) {
+    struct State {
+        std::atomic<bool> over{false};
+        Error error = Error::none;
+    } state;
+    request.context = &state;
+    request.done = [](Request& done, Error error) noexcept {
+        auto& ended = *static_cast<State*>(done.context);
+        ended.error = error;
+        ended.over.store(true);
+        ended.over.notify_one();
+    };
+    backend.submit(request);
+    state.over.wait(false);
+    return state.error;
+}
+
+inline Error read_blocking(Backend& backend, std::uint64_t offset, std::span<std::uint8_t> to) {
+    return perform_blocking(
+        backend,
+        {.operation = Operation::read, .offset = offset, .length = to.size(), .buffer = to});
+}
+
+/// The payload is only read: requests have one buffer for both directions.
+inline Error write_blocking(Backend& backend, std::uint64_t offset, std::span<std::uint8_t> from,
+                            bool force_unit_access = false) {
+    return perform_blocking(backend, {.operation = Operation::write,
+                                      .force_unit_access = force_unit_access,
+                                      .offset = offset,
+                                      .length = from.size(),
+                                      .buffer = from});
+}
+
+}  // namespace wnbd::backend
