@@ -3,6 +3,7 @@
 // host) beyond the kernel functions themselves, which it calls by their DDK names.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "driver/ddk/kernel.h"
@@ -11,6 +12,9 @@ namespace wnbd::lab {
 
 /// Table of the host's services; set once before StorPortInitialize is called, then read only.
 struct Host {
+    /// Called by each StorPortInitialize before anything else; may be null. PASSIVE_LEVEL.
+    void (*prepare)();
+
     /// Raises the calling thread's (perhaps pretended) IRQL to DISPATCH_LEVEL; returns the old one.
     KIRQL (*raise_to_dispatch)();
     void (*lower_irql)(KIRQL old);
@@ -23,6 +27,10 @@ struct Host {
     /// alertable waits within `work` with STATUS_ALERTED.
     NTSTATUS (*run_blocking)(PIRP irp, bool alertable, NTSTATUS (*work)(void* context, PIRP irp),
                              void* context);
+
+    /// Copies between kernel memory and the memory of the process whose IRP this thread works on (see
+    /// run_blocking); false where the user's range is not accessible.
+    bool (*copy_user)(void* user, void* kernel, std::size_t bytes, bool to_user);
 
     /// True where the I/O manager sends IRP_MJ_CLEANUP by itself; otherwise CLOSE makes up for it.
     bool sends_cleanup;

@@ -52,6 +52,7 @@ struct Request {
     std::uint8_t sense[252] = {};
     std::uint32_t transferred = 0;  ///< bytes, never more than data_length
 
+    void* abort_srb = nullptr;       ///< the port's own: the SRB that ABORT_COMMAND names
     std::uint32_t busy_retries = 0;  ///< how often the port had to send it again
 };
 

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "lab/wine/worker.h"
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "lab/storport/host.h"
+
+namespace wnbd::lab::wine {
+namespace {
+
+struct Job {
+    PIRP irp = nullptr;
+    bool alertable = false;
+    NTSTATUS (*work)(void*, PIRP) = nullptr;
+    void* context = nullptr;
+    HANDLE process_id = nullptr;
+    KEVENT alert;  // set once the IRP is cancelled or its process is gone
+};
+
+struct Pool {
+    std::mutex mutex;
+    std::condition_variable ready;
+    std::deque<std::shared_ptr<Job>> queue;
+    std::map<PIRP, std::shared_ptr<Job>> jobs;  // from dispatch to completion
+    std::size_t idle = 0;
+};
+
+Pool& pool() {
+    static Pool* const the_pool = new Pool;
+    return *the_pool;
+}
+
+thread_local Job* current = nullptr;
+
+void worker_loop() {
+    Pool& all = pool();
+    std::unique_lock lock(all.mutex);
+    for (;;) {
+        ++all.idle;
+        all.ready.wait(lock, [&] { return !all.queue.empty(); });
+        --all.idle;
+        const std::shared_ptr<Job> job = std::move(all.queue.front());
+        all.queue.pop_front();
+        lock.unlock();
+        current = job.get();
+        job->work(job->context, job->irp);
+        current = nullptr;
+        lock.lock();
+    }
+}
+
+void NTAPI cancel(PDEVICE_OBJECT, PIRP irp) {
+    IoReleaseCancelSpinLock(irp->CancelIrql);
+    Pool& all = pool();
+    std::shared_ptr<Job> job;
+    {
+        const std::lock_guard lock(all.mutex);
+        if (const auto found = all.jobs.find(irp); found != all.jobs.end()) job = found->second;
+    }
+    if (job) KeSetEvent(&job->alert, IO_NO_INCREMENT, FALSE);
+}
+
+}  // namespace
+
+NTSTATUS run_blocking(PIRP irp, bool alertable, NTSTATUS (*work)(void*, PIRP), void* context) {
+    auto job = std::make_shared<Job>();
+    job->irp = irp;
+    job->alertable = alertable;
+    job->work = work;
+    job->context = context;
+    job->process_id = PsGetCurrentProcessId();
+    KeInitializeEvent(&job->alert, NotificationEvent, FALSE);
+    IoMarkIrpPending(irp);
+    Pool& all = pool();
+    {
+        const std::lock_guard lock(all.mutex);
+        all.jobs[irp] = job;
+    }
+    if (alertable) {
+        IoSetCancelRoutine(irp, cancel);
+        if (irp->Cancel) KeSetEvent(&job->alert, IO_NO_INCREMENT, FALSE);
+    }
+    const std::lock_guard lock(all.mutex);
+    all.queue.push_back(std::move(job));
+    if (all.idle < all.queue.size()) std::thread(worker_loop).detach();
+    all.ready.notify_one();
+    return STATUS_PENDING;
+}
+
+HANDLE requestor_process_id() {
+    return current != nullptr ? current->process_id : PsGetCurrentProcessId();
+}
+
+PKEVENT alert_event() {
+    return current != nullptr && current->alertable ? &current->alert : nullptr;
+}
+
+std::uint32_t requestor_of(PIRP irp) {
+    Pool& all = pool();
+    const std::lock_guard lock(all.mutex);
+    const auto found = all.jobs.find(irp);
+    if (found == all.jobs.end()) return 0;
+    return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(found->second->process_id));
+}
+
+void forget_irp(PIRP irp) {
+    Pool& all = pool();
+    bool ours = false;
+    {
+        const std::lock_guard lock(all.mutex);
+        ours = all.jobs.erase(irp) != 0;
+    }
+    if (ours) IoSetCancelRoutine(irp, nullptr);
+}
+
+}  // namespace wnbd::lab::wine
