@@ -116,7 +116,8 @@ TEST(DataIn, TruncatesToEveryAllocationLengthAndEveryBuffer) {
             for (const Ran& ran : {by_cdb, by_buffer}) {
                 ASSERT_EQ(ran.result, is_good) << command.name << ' ' << length;
                 ASSERT_EQ(ran.transferred, length) << command.name;
-                ASSERT_EQ(std::memcmp(ran.data.data(), full.data.data(), length), 0)
+                ASSERT_TRUE(
+                    std::equal(ran.data.begin(), ran.data.begin() + length, full.data.begin()))
                     << command.name;
             }
             for (std::size_t i = length; i < large; ++i) {
