@@ -9,6 +9,11 @@ namespace {
 
 constexpr ULONG max_blocks = 16;  // more SRBEX blocks than any SRB carries
 
+/// Address and blocks lie on 8-byte boundaries.
+constexpr bool aligned(ULONG offset) noexcept {
+    return offset % 8 == 0;
+}
+
 }  // namespace
 
 template <typename T>
@@ -22,7 +27,7 @@ T* SrbView::block(SRBEXDATATYPE type) const noexcept {
         const ULONG offset = *reinterpret_cast<const ULONG*>(start + place);
         const bool inside = offset >= sizeof(STORAGE_REQUEST_BLOCK) && offset < length &&
                             length - offset >= sizeof(T);
-        if (!inside) continue;
+        if (!inside || !aligned(offset)) continue;
         if (reinterpret_cast<const SRBEX_DATA*>(start + offset)->Type == type)
             return reinterpret_cast<T*>(start + offset);
     }
@@ -34,7 +39,7 @@ SrbAddress SrbView::address() const noexcept {
     const ULONG offset = extended_->AddressOffset;
     const ULONG length = extended_->SrbLength;
     if (offset < offsetof(STORAGE_REQUEST_BLOCK, SrbExDataOffset) || offset >= length ||
-        length - offset < sizeof(STOR_ADDR_BTL8))
+        length - offset < sizeof(STOR_ADDR_BTL8) || !aligned(offset))
         return {0xFF, 0xFF, 0xFF};
     const auto* const address = reinterpret_cast<const STOR_ADDR_BTL8*>(
         reinterpret_cast<const std::uint8_t*>(extended_) + offset);
