@@ -41,8 +41,8 @@ def tables():
         ["x86_64-w64-mingw32-objdump", "-p", DLL], check=True, capture_output=True, text=True
     ).stdout
     imports = {name.lower() for name in re.findall(r"DLL Name: (\S+)", listing)}
-    exports = listing[listing.index("[Ordinal/Name Pointer] Table") :]
-    return set(re.findall(r"^\s*\[\s*\d+\]\s+(\S+)$", exports.split("\n\n")[0], re.MULTILINE)), imports
+    names = listing[listing.index("[Ordinal/Name Pointer] Table") :].split("\n\n")[0]
+    return set(re.findall(r"^\s*\[\s*\d+\]\s+(\S+)$", names, re.MULTILINE)), imports
 
 
 class Exports(unittest.TestCase):
