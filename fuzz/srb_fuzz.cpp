@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <vector>
 
 #include "driver/srb_functions.h"
@@ -35,14 +34,13 @@ struct World {
         properties.BlockCount = 2048;
         if (!adapter.create(properties, nullptr, 1).ok()) std::abort();
     }
-    ~World() { adapter.remove_all(); }
 
     NoPort port;
     engine::Adapter adapter;
 };
 
 engine::UnitReference disk() {
-    static const auto world = std::make_unique<World>();
+    static World* const world = new World;  // never ended: exit ends the platform's threads first
     return world->adapter.unit_at(0);
 }
 

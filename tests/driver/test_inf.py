@@ -8,7 +8,7 @@ import re
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-INF = pathlib.Path(os.environ.get("WNBD_INF", ROOT / "build/driver/packaging/wnbd.inf"))
+INF = pathlib.Path(os.environ.get("WNBD_INF", ROOT / "build/driver/src/driver/wnbd.inf"))
 
 
 def parse(text):
