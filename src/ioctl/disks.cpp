@@ -108,17 +108,19 @@ void Control::describe(engine::UnitReference unit, WNBD_CONNECTION_INFO& info) n
 
 /// The oldest disk that is younger than `connection_id`: walks all in order of creation.
 engine::UnitReference Control::next_disk(std::uint64_t connection_id) noexcept {
-    std::uint64_t best = 0;
-    for (std::uint8_t target = 0; target < engine::max_disks; ++target) {
-        const engine::UnitReference unit = adapter_.unit_at(target);
-        if (!unit) continue;
-        const std::uint64_t id = unit->disk.connection_id();
-        if (id > connection_id && (best == 0 || id < best)) best = id;
+    for (;;) {
+        std::uint64_t best = 0;
+        for (std::uint8_t target = 0; target < engine::max_disks; ++target) {
+            const engine::UnitReference unit = adapter_.unit_at(target);
+            if (!unit) continue;
+            const std::uint64_t id = unit->disk.connection_id();
+            if (id > connection_id && (best == 0 || id < best)) best = id;
+        }
+        if (best == 0) return {};
+        engine::UnitReference found = adapter_.find(best);
+        if (found) return found;
+        connection_id = best;  // gone since: go on after it
     }
-    if (best == 0) return {};
-    engine::UnitReference found = adapter_.find(best);
-    // Gone since: go on after it.
-    return found ? std::move(found) : next_disk(best);
 }
 
 Completion Control::list(const Call& call) noexcept {
@@ -147,6 +149,11 @@ Completion Control::list(const Call& call) noexcept {
         auto& info = *info_in(call.buffer + header + filled * element);
         describe(std::move(unit), info);
         last = info.ConnectionId;
+    }
+    // One has come meanwhile: half a list is no list.
+    if (next_disk(last)) {
+        head.Count = static_cast<UINT32>(filled + 1);
+        return {nt::buffer_overflow, header};
     }
     head.Count = static_cast<UINT32>(filled);
     return {nt::success, header + filled * element};

@@ -158,8 +158,12 @@ Completion Control::send_response(const Call& call) noexcept {
     engine::Request* const request = disk.begin_reply(command.Response.RequestHandle);
     if (request == nullptr) return {nt::not_found, 0};
 
-    const WnbdRequestType type = command.Response.RequestType;
-    if (type != WnbdReqTypeUnknown && type != request_type(request->step.verb)) {
+    // Read as a number: what user space sends need not be one of the enumerators.
+    std::uint32_t type = 0;
+    static_assert(sizeof type == sizeof command.Response.RequestType);
+    std::memcpy(&type, &command.Response.RequestType, sizeof type);
+    const auto expected = static_cast<std::uint32_t>(request_type(request->step.verb));
+    if (type != WnbdReqTypeUnknown && type != expected) {
         disk.return_unanswered(*request);
         return {nt::invalid_parameter, 0};
     }

@@ -114,7 +114,7 @@ class Host {
                     std::size_t output_length) {
         SystemBuffer buffer(std::max(input_length, output_length));
         if (buffer.data() != nullptr)
-            std::memcpy(buffer.data(), command.data(), std::min(command.size(), input_length));
+            std::copy_n(command.data(), std::min(command.size(), input_length), buffer.data());
         const Call made{buffer.data(), input_length, output_length, process, handle};
         const Completion completion = control.handle(made);
         engine::model::require(output_length == 0 || completion.information <= output_length,
@@ -138,7 +138,8 @@ class Host {
     template <typename Reply>
     [[nodiscard]] Reply reply() const {
         Reply structure{};
-        std::memcpy(&structure, output.data(), std::min(output.size(), sizeof(structure)));
+        std::copy_n(output.data(), std::min(output.size(), sizeof(structure)),
+                    reinterpret_cast<std::uint8_t*>(&structure));
         return structure;
     }
 
