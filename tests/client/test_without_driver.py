@@ -20,6 +20,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BINARIES = pathlib.Path(os.environ.get("WNBD_OUT", REPOSITORY / "out" / "windows")).resolve()
 CLIENT = BINARIES / "wnbd-client.exe"
 
+NOT_SUPPORTED = 50
 INVALID_PARAMETER = 87
 OPEN_FAILED = 110
 BUFFER_OVERFLOW = 111
@@ -55,19 +56,34 @@ class Prefix:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
+            self.pretend_to_be("win10")
         except BaseException:
             self.remove()
             raise
 
     def run(self, command, timeout=120):
-        return subprocess.run(
-            command,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+        # Files, not pipes: whichever process starts Wine's services leaves them its output, and a pipe
+        # would not end before they do.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            completed = subprocess.run(
+                command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                timeout=timeout,
+                check=False,
+            )
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(
+                command, completed.returncode, out.read(), err.read()
+            )
+
+    def pretend_to_be(self, windows):
+        """Sets the version of Windows that programs are told; Wine's default is too old for WNBD."""
+        key = "HKCU\\Software\\Wine"
+        self.run(["wine", "reg", "add", key, "/v", "Version", "/d", windows, "/f"]).check_returncode()
 
     def remove(self):
         try:
@@ -77,6 +93,10 @@ class Prefix:
                 self.keeper.communicate(timeout=60)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def wine_path(path):
+    return "Z:" + str(path).replace("/", "\\")
 
 
 class Result:
@@ -197,8 +217,22 @@ class WithoutDriver(unittest.TestCase):
         self.assert_one_line(
             result,
             r"Could not install the driver from 'Z:\\nowhere\\wnbd\.inf': "
-            r".+ \(error 2\)\. Check the path of the INF file.+",
+            r".+ \(error 2\): .+\. Check the path of the INF file.+",
         )
+
+    def test_a_windows_that_is_too_old_is_refused(self):
+        self.addCleanup(self.prefix.pretend_to_be, "win10")
+        self.prefix.pretend_to_be("win7")
+        result = self.client("install-driver", "Z:\\nowhere\\wnbd.inf")
+        self.assert_code(result, NOT_SUPPORTED)
+        self.assert_one_line(
+            result, r"Could not install the driver .+ \(error 50\).+10\.0\.17763\) or newer\."
+        )
+
+    def test_uninstalling_what_is_not_installed_succeeds(self):
+        result = self.client("uninstall-driver")
+        self.assert_code(result, 0)
+        self.assertEqual((result.out, result.err), ("", ""))
 
     def test_bad_arguments_are_refused_in_one_line(self):
         long_name = "n" * 4096
@@ -245,6 +279,14 @@ class WithoutDriver(unittest.TestCase):
                 result.err,
                 f"The instance name is too long: {len(name)} bytes, at most 255 are allowed.\n",
             )
+
+    def test_exit_codes_are_whole_to_windows(self):
+        script = pathlib.Path(self.prefix.folder) / "ping.bat"
+        script.write_text(
+            f'@"{wine_path(CLIENT)}" ping\r\n@echo code %errorlevel%\r\n', encoding="ascii"
+        )
+        result = Result(self.prefix.run(["wine", "cmd", "/c", wine_path(script)]))
+        self.assertEqual(result.out.strip(), f"code {NO_MORE_ITEMS}", result.err)
 
     def test_names_are_utf_8_whatever_the_code_page(self):
         result = self.client("show", "p\u00eb\u20ac\U0001d11e")

@@ -39,8 +39,8 @@ class GrowingList {
             if (needed > size) continue;
             // More elements than fit would be the driver's fault; it must not become ours.
             const std::size_t room = (size - offset_of_elements<List>()) / sizeof(Element);
-            const std::size_t count = std::min<std::size_t>(list->Count, room);
-            elements_ = std::span<const Element>(&(list->*elements)[0], count);
+            if (list->Count > room) return ERROR_INVALID_DATA;
+            elements_ = std::span<const Element>(&(list->*elements)[0], list->Count);
             return ERROR_SUCCESS;
         }
         return ERROR_MORE_DATA;
