@@ -5,100 +5,22 @@
 
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <thread>
 #include <vector>
 
-#include "engine/model/memory_server.h"
+#include "engine/model/disk_fixture.h"
 
 namespace wnbd::engine {
 namespace {
 
+using model::block_count;
 using model::block_size;
+using model::Command;
 using model::Fetched;
 using model::MemoryServer;
 using platform::native::advance_time_ms;
 
-constexpr std::uint64_t block_count = 64;
-
-struct Command : model::Srb {
-    explicit Command(const model::Cdb& with, std::size_t length = 0) : bytes(length) {
-        cdb = with;
-        buffer = bytes.data();
-        buffer_length = bytes.size();
-    }
-    std::vector<std::uint8_t> bytes;
-};
-
-struct Port final : model::TestPort {
-    void on_reset_done(void* reset_srb) noexcept override { resets_done.push_back(reset_srb); }
-    std::vector<void*> resets_done;
-};
-
-struct DiskTest : testing::Test {
-    void SetUp() override {
-        platform::native::hold_time(1'000'000'000);
-        description.flush_supported = true;
-        description.unmap_supported = true;
-        disk.initialize(port);
-    }
-    void TearDown() override {
-        if (disk.state() == DiskState::online) {
-            EXPECT_TRUE(disk.begin_removal());
-            disk.await_idle();
-            disk.finish_removal();
-        }
-        EXPECT_EQ(platform::native::allocations_outstanding(), 0);
-        platform::native::release_time();
-    }
-
-    void bring_up(std::uint32_t capacity = 4) {
-        ASSERT_TRUE(disk.prepare(0x101, description, block_count, capacity));
-        disk.go_online();
-    }
-
-    Disk::Start post(Command& command) {
-        scsi::Answer answer;
-        const Disk::Start start = disk.start(&command, command.command(), answer);
-        if (start == Disk::Start::answered) command.keep(answer);
-        return start;
-    }
-
-    Request* take() {
-        Waiter waiter;
-        Request* request = nullptr;
-        const Disk::Take take = disk.take(waiter, request);
-        if (take == Disk::Take::empty) disk.withdraw(waiter);
-        return take == Disk::Take::request ? request : nullptr;
-    }
-
-    std::optional<Fetched> fetch() {
-        Request* const request = take();
-        if (request == nullptr) return std::nullopt;
-        return MemoryServer::fetch(disk, *request);
-    }
-
-    /// Serves until nothing is left; returns the steps it saw.
-    std::vector<scsi::Verb> serve() {
-        std::vector<scsi::Verb> steps;
-        while (const auto fetched = fetch()) {
-            steps.push_back(fetched->step.verb);
-            EXPECT_TRUE(server.answer(disk, *fetched));
-        }
-        return steps;
-    }
-
-    Disk::Drain reset(void* srb = nullptr, StaleRule rule = {}) {
-        wait.srb = srb;
-        return disk.drain(Cause::aborted, rule, wait);
-    }
-
-    Port port;
-    Disk disk;
-    scsi::Disk description;
-    MemoryServer server{block_count};
-    ResetWait wait;
-};
+using DiskTest = model::DiskFixture;
 
 TEST_F(DiskTest, WithoutMemoryForItsTableItDoesNotStart) {
     platform::native::fail_allocations_after(0);
@@ -405,121 +327,6 @@ TEST_F(DiskTest, AShortReplyIsFilledUpWithZeroes) {
     EXPECT_EQ(command.bytes, expected);
 }
 
-TEST_F(DiskTest, ForceUnitAccessBecomesAWriteAndAFlush) {
-    bring_up();
-    Command command(model::write_cdb(2, 1, true), block_size);
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    EXPECT_EQ(serve(), (std::vector{scsi::Verb::write, scsi::Verb::flush}));
-    EXPECT_TRUE(command.succeeded());
-    EXPECT_EQ(command.transferred, block_size);
-    EXPECT_EQ(server.flushes(), 1u);
-    const Counters counters = disk.counters();
-    EXPECT_EQ(counters.submitted, 1) << "a request counts once, however many steps it takes";
-    EXPECT_EQ(counters.replies, 1);
-}
-
-TEST_F(DiskTest, ForceUnitAccessIsHandedOnWhereUserSpaceHasIt) {
-    description.fua_supported = true;
-    bring_up();
-    Command command(model::write_cdb(2, 1, true), block_size);
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    const Fetched fetched = *fetch();
-    EXPECT_TRUE(fetched.step.force_unit_access);
-    EXPECT_TRUE(server.answer(disk, fetched));
-    EXPECT_TRUE(command.succeeded());
-    EXPECT_EQ(server.flushes(), 0u);
-}
-
-TEST_F(DiskTest, ARequestBetweenTwoStepsCanBeAborted) {
-    bring_up();
-    Command command(model::write_cdb(2, 1, true), block_size);
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    ASSERT_TRUE(server.answer(disk, *fetch()));
-    EXPECT_EQ(command.completions, 0u);
-    EXPECT_TRUE(reset().finished);
-    EXPECT_EQ(command.cause, Cause::aborted);
-    EXPECT_EQ(disk.counters().aborted_submitted, 1);
-    EXPECT_FALSE(fetch().has_value());
-}
-
-TEST_F(DiskTest, VerifyComparesWithTheMedium) {
-    bring_up();
-    std::fill_n(server.block(7), block_size, 0x33);
-    Command same(model::verify_cdb(7, 1), block_size);
-    std::fill(same.bytes.begin(), same.bytes.end(), 0x33);
-    Command different(model::verify_cdb(7, 1), block_size);
-    different.bytes = same.bytes;
-    different.buffer = different.bytes.data();
-    different.bytes[100] = 0x34;
-    ASSERT_EQ(post(same), Disk::Start::pending);
-    ASSERT_EQ(post(different), Disk::Start::pending);
-    serve();
-    EXPECT_TRUE(same.succeeded());
-    EXPECT_EQ(different.status, scsi::Status::check_condition);
-    EXPECT_EQ(different.key, scsi::SenseKey::miscompare);
-    EXPECT_EQ(different.information, 100u);
-}
-
-TEST_F(DiskTest, CompareAndWriteRunsAlone) {
-    bring_up();
-    Command before(model::read_cdb(9, 1), block_size);
-    Command atomic(model::compare_and_write_cdb(9, 1), std::size_t{2} * block_size);
-    std::fill_n(&atomic.bytes[block_size], block_size, 0x77);
-    Command after(model::read_cdb(9, 1), block_size);
-    ASSERT_EQ(post(before), Disk::Start::pending);
-    ASSERT_EQ(post(atomic), Disk::Start::pending);
-    ASSERT_EQ(post(after), Disk::Start::pending);
-
-    const Fetched first = *fetch();
-    EXPECT_FALSE(fetch().has_value()) << "it waits for those before it";
-    EXPECT_TRUE(server.answer(disk, first));
-    const Fetched compare = *fetch();
-    EXPECT_EQ(compare.step.verb, scsi::Verb::read);
-    EXPECT_FALSE(fetch().has_value()) << "nobody comes while it runs";
-    EXPECT_TRUE(server.answer(disk, compare));
-    const Fetched write = *fetch();
-    EXPECT_EQ(write.step.verb, scsi::Verb::write) << "nobody comes between its steps";
-    EXPECT_FALSE(fetch().has_value());
-    EXPECT_TRUE(server.answer(disk, write));
-    EXPECT_TRUE(atomic.succeeded());
-    serve();
-    EXPECT_TRUE(after.succeeded());
-    EXPECT_EQ(after.bytes[0], 0x77);
-
-    Command again(model::compare_and_write_cdb(9, 1), std::size_t{2} * block_size);
-    ASSERT_EQ(post(again), Disk::Start::pending);
-    EXPECT_EQ(serve(), std::vector{scsi::Verb::read});
-    EXPECT_EQ(again.key, scsi::SenseKey::miscompare);
-    EXPECT_EQ(*server.block(9), 0x77);
-}
-
-TEST_F(DiskTest, AnAbortedAtomicRequestLetsTheOthersGoOn) {
-    bring_up();
-    Command atomic(model::compare_and_write_cdb(9, 1), std::size_t{2} * block_size);
-    Command next(model::read_cdb(1, 1), block_size);
-    for (const bool between_steps : {false, true}) {
-        SCOPED_TRACE(between_steps);
-        atomic.completions = next.completions = 0;
-        ASSERT_EQ(post(atomic), Disk::Start::pending);
-        ASSERT_EQ(post(next), Disk::Start::pending);
-        const Fetched step = *fetch();
-        Waiter waiter;
-        Request* request = nullptr;
-        if (between_steps) {
-            ASSERT_TRUE(server.answer(disk, step));
-        } else {
-            ASSERT_EQ(disk.take(waiter, request), Disk::Take::empty);
-        }
-        ASSERT_TRUE(disk.abort(&atomic, {}, wait).finished);
-        if (!between_steps) {
-            EXPECT_TRUE(platform::native::is_set(waiter.wake));
-            disk.withdraw(waiter);
-        }
-        serve();
-        EXPECT_TRUE(next.succeeded());
-    }
-}
-
 TEST_F(DiskTest, FlushOfTheSystemIsQueuedOnlyWhereThereIsACache) {
     bring_up();
     Command flush(model::test_unit_ready_cdb());
@@ -550,135 +357,6 @@ TEST_F(DiskTest, ANewSizeIsAUnitAttentionOnce) {
     EXPECT_EQ(post(beyond), Disk::Start::pending);
     EXPECT_EQ(disk.block_count(), 2 * block_count);
     EXPECT_TRUE(reset().finished);
-}
-
-// --- The stale rule: a request aged over request_timeout_ms, and user space silent for over
-// --- connection_timeout_ms while it owed an answer.
-
-struct StaleTest : DiskTest {
-    static constexpr StaleRule rule{15'000, 60'000};
-    Command command{model::read_cdb(0, 1), block_size};
-    Command another{model::read_cdb(1, 1), block_size};
-};
-
-TEST_F(StaleTest, ABackendThatNeverAnsweredBecomesStale) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    ASSERT_TRUE(fetch().has_value());
-    advance_time_ms(60'000);
-    ASSERT_EQ(post(another), Disk::Start::pending);
-    EXPECT_FALSE(disk.abort(&another, rule, wait).stale) << "not for a young request";
-    ResetWait again;
-    advance_time_ms(1);
-    EXPECT_TRUE(disk.abort(&command, rule, again).stale);
-}
-
-TEST_F(StaleTest, SoDoesOneThatNeverFetched) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    advance_time_ms(60'001);
-    EXPECT_TRUE(reset(nullptr, rule).stale);
-}
-
-TEST_F(StaleTest, ItIsNotStaleAtTheLimit) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    advance_time_ms(60'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale);
-}
-
-TEST_F(StaleTest, AnIdleConnectionIsNeverStale) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    serve();
-    advance_time_ms(10'000'000);
-    ASSERT_EQ(post(another), Disk::Start::pending);
-    advance_time_ms(30'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale) << "it has been silent for 30 s, not for hours";
-}
-
-TEST_F(StaleTest, ABackendThatAnswersOthersIsNotStale) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    ASSERT_TRUE(fetch().has_value());
-    advance_time_ms(50'000);
-    ASSERT_EQ(post(another), Disk::Start::pending);
-    serve();
-    ASSERT_TRUE(another.succeeded());
-    advance_time_ms(50'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale);
-}
-
-TEST_F(StaleTest, SilenceIsNotForgottenBecauseRequestsAreAborted) {
-    bring_up();
-    for (int i = 0; i < 2; ++i) {
-        command.completions = 0;
-        ASSERT_EQ(post(command), Disk::Start::pending);
-        ASSERT_TRUE(fetch().has_value());
-        advance_time_ms(30'001);
-        ResetWait each;
-        EXPECT_EQ(disk.drain(Cause::aborted, rule, each).stale, i == 1) << i;
-    }
-}
-
-TEST_F(StaleTest, NorWhereNothingIsEverFetched) {
-    bring_up();
-    for (int i = 0; i < 3; ++i) {
-        command.completions = 0;
-        ASSERT_EQ(post(command), Disk::Start::pending);
-        advance_time_ms(30'001);
-        ResetWait each;
-        EXPECT_EQ(disk.drain(Cause::aborted, rule, each).stale, i > 0) << i;
-    }
-}
-
-TEST_F(StaleTest, AFetcherThatComesBackMissesNothingOfThePast) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    advance_time_ms(30'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale);
-    EXPECT_FALSE(fetch().has_value());
-    advance_time_ms(10'000'000);
-    ASSERT_EQ(post(another), Disk::Start::pending);
-    advance_time_ms(30'000);
-    ResetWait each;
-    EXPECT_FALSE(disk.drain(Cause::aborted, rule, each).stale);
-}
-
-TEST_F(StaleTest, AReplyThatFailedWasASignOfLife) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    disk.fail_reply(*disk.begin_reply(fetch()->tag));
-    advance_time_ms(10'000'000);
-    ASSERT_EQ(post(another), Disk::Start::pending);
-    advance_time_ms(30'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale);
-}
-
-TEST_F(StaleTest, SoWasOneThatAResetOvertook) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    Request* const replying = disk.begin_reply(fetch()->tag);
-    ResetWait first;
-    EXPECT_FALSE(disk.drain(Cause::aborted, rule, first).finished);
-    disk.finish_reply(*replying, {}, {});
-    EXPECT_EQ(command.cause, Cause::aborted);
-    advance_time_ms(10'000'000);
-    ASSERT_EQ(post(another), Disk::Start::pending);
-    advance_time_ms(30'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale);
-}
-
-TEST_F(StaleTest, ALateReplyIsASignOfLife) {
-    bring_up();
-    ASSERT_EQ(post(command), Disk::Start::pending);
-    const Fetched late = *fetch();
-    advance_time_ms(59'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale);
-    EXPECT_FALSE(server.answer(disk, late));
-    ASSERT_EQ(post(another), Disk::Start::pending);
-    advance_time_ms(20'000);
-    EXPECT_FALSE(reset(nullptr, rule).stale);
 }
 
 TEST_F(DiskTest, CountersAddUpWhateverHappens) {

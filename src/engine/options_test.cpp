@@ -3,14 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/model/memory_store.h"
-
 #include <array>
 #include <cstring>
 #include <map>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "engine/model/memory_store.h"
 
 namespace wnbd::engine {
 namespace {

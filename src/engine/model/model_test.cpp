@@ -73,6 +73,7 @@ TEST(ModelTest, TwoRequestsMeetEveryFaultOfTheirServer) {
     scenario.rejections = 1;
     scenario.bad_replies = 1;
     scenario.error_replies = 1;
+    scenario.misfits = 1;
     explore_all(scenario);
 }
 
@@ -86,7 +87,6 @@ TEST(ModelTest, TwoRequestsMeetEveryFaultAndEverythingThatEndsThem) {
     scenario.removal = true;
     scenario.alerts = 1;
     scenario.returns = 1;
-    scenario.bad_replies = 1;
     scenario.error_replies = 1;
     scenario.stray_replies = 1;
     explore_all(scenario);

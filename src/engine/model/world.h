@@ -36,6 +36,7 @@ struct Scenario {
     std::uint8_t rejections = 0;   // reject() instead of publish()
     std::uint8_t bad_replies = 0;  // fail_reply() instead of finish_reply()
     std::uint8_t error_replies = 0;
+    std::uint8_t misfits = 0;        // return_unanswered() instead of finish_reply()
     std::uint8_t stray_replies = 0;  // with a tag that was answered before, or never given
 };
 
@@ -55,6 +56,7 @@ enum class Verb : std::uint8_t {
     finish_reply,  // ... its data is taken
     error_reply,   // ... it tells of an error
     bad_reply,     // ... its data cannot be had
+    misfit_reply,  // ... it answers something else
     stray_reply,
     lun_reset,
     abort,
@@ -63,6 +65,15 @@ enum class Verb : std::uint8_t {
     owner_dies,
     finish_removal,
 };
+
+[[nodiscard]] constexpr std::size_t number(Verb verb) noexcept {
+    return static_cast<std::size_t>(verb);
+}
+
+/// Every buffer and every reply: whatever is compared is equal.
+inline std::uint8_t zeroes[8 * block_size];
+/// No time passes in a world.
+constexpr StaleRule patient{};
 
 struct Action {
     Verb verb;
@@ -147,7 +158,7 @@ class World final : public TestPort {
     Reset resets_[max_resets];
     std::uint8_t handed_count_ = 0;
     std::uint8_t reset_count_ = 0;
-    std::uint8_t left_[static_cast<std::size_t>(Verb::finish_removal) + 1] = {};  // actions to come
+    std::uint8_t left_[number(Verb::finish_removal) + 1] = {};  // actions to come
     std::int64_t admitted_ = 0;
     bool removing_ = false;
     bool removed_ = false;
