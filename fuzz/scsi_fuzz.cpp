@@ -85,7 +85,7 @@ void run_small_disk(const Disk& disk, std::span<const std::uint8_t> header,
     model.reservation_reply.assign(header[7], header[6]);
     model.before_step = [&](const Step& step) {
         if (data.empty() || header[6] == 0) return;
-        data[(std::size_t{header[6]} * 37 + step.first_descriptor) % data.size()] = header[7];
+        data[(header[6] + 16U * step.first_descriptor) % data.size()] = header[7];
     };
     const std::vector<std::uint8_t> before = model.content;
     const Answer answer = model.run(cdb, data);
