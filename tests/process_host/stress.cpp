@@ -216,6 +216,8 @@ bool Run::steady_state() {
         });
     };
     if (!round(1000)) return false;
+    // The disk's arrival is PnP's business, and it may allocate.
+    claim(process::wait_for_scans(30'000), "the scan for the new disk does not end");
     kernel::reset_counters();
     const std::uint64_t started = os::now_100ns();
     const std::uint64_t before = state_.succeeded.load();

@@ -28,7 +28,8 @@ struct PnpManager {
     os::Mutex requests;  ///< one PnP request at a time; held over calls into drivers
     os::Mutex mutex;     ///< guards nodes
     std::vector<Node> nodes;
-    std::atomic<std::uint32_t> scans_wanted{0};
+    std::atomic<bool> scan_queued{false};        ///< one is asked for and has not begun
+    std::atomic<std::uint32_t> scans_wanted{0};  ///< asked for and not ended
     PDRIVER_OBJECT root_driver = nullptr;
 };
 PnpManager& manager() {
@@ -310,9 +311,12 @@ extern "C" {
 VOID NTAPI lab_IoInvalidateDeviceRelations(PDEVICE_OBJECT pdo, DEVICE_RELATION_TYPE type) {
     kernel::require_irql_at_most(DISPATCH_LEVEL, "IoInvalidateDeviceRelations");
     if (type != BusRelations) return;
+    // A scan that has not begun yet will see this change too.
+    if (manager().scan_queued.exchange(true)) return;
     manager().scans_wanted.fetch_add(1);
     const bool queued = kernel::queue_worker(
         [](void* context) {
+            manager().scan_queued.store(false);
             rescan(static_cast<PDEVICE_OBJECT>(context));
             manager().scans_wanted.fetch_sub(1);
         },
