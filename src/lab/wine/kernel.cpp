@@ -17,6 +17,8 @@ namespace wnbd::lab::wine {
 namespace real {
 
 VOID(NTAPI* IoFreeMdl)(PMDL) = nullptr;
+PIRP(NTAPI* IoBuildDeviceIoControlRequest)(ULONG, PDEVICE_OBJECT, PVOID, ULONG, PVOID, ULONG, BOOLEAN,
+                                           PKEVENT, PIO_STATUS_BLOCK) = nullptr;
 VOID(NTAPI* IofCompleteRequest)(PIRP, CCHAR) = nullptr;
 NTSTATUS(NTAPI* KeWaitForMultipleObjects)(ULONG, PVOID[], WAIT_TYPE, KWAIT_REASON, KPROCESSOR_MODE,
                                           BOOLEAN, PLARGE_INTEGER, PKWAIT_BLOCK) = nullptr;
@@ -40,6 +42,7 @@ constexpr NTSTATUS kNotFound = STATUS_OBJECT_NAME_NOT_FOUND;
 bool find_real_functions() {
     PVOID const kernel = GetModuleHandleA("ntoskrnl.exe");
     return kernel != nullptr && find(kernel, "IoFreeMdl", real::IoFreeMdl) &&
+           find(kernel, "IoBuildDeviceIoControlRequest", real::IoBuildDeviceIoControlRequest) &&
            find(kernel, "IofCompleteRequest", real::IofCompleteRequest) &&
            find(kernel, "KeWaitForMultipleObjects", real::KeWaitForMultipleObjects) &&
            find(kernel, "KeWaitForSingleObject", real::KeWaitForSingleObject);
@@ -55,6 +58,17 @@ extern "C" {
 VOID NTAPI IofCompleteRequest(PIRP irp, CCHAR boost) {
     forget_irp(irp);
     real::IofCompleteRequest(irp, boost);
+}
+
+// Wine's puts the caller's input buffer where the system buffer belongs, also when there is none.
+PIRP NTAPI IoBuildDeviceIoControlRequest(ULONG code, PDEVICE_OBJECT device, PVOID input,
+                                         ULONG input_length, PVOID output, ULONG output_length,
+                                         BOOLEAN internal, PKEVENT event, PIO_STATUS_BLOCK status) {
+    PIRP const irp = real::IoBuildDeviceIoControlRequest(
+        code, device, input, input_length, output, output_length, internal, event, status);
+    const bool is_buffered = (code & 3) == METHOD_BUFFERED;
+    if (irp != nullptr && is_buffered && input == nullptr) irp->AssociatedIrp.SystemBuffer = output;
+    return irp;
 }
 
 ULONG NTAPI IoGetRequestorProcessId(PIRP irp) {
@@ -94,13 +108,15 @@ ULONG64 NTAPI KeQueryInterruptTimePrecise(PULONG64 counter) {
 
 NTSTATUS NTAPI IoOpenDriverRegistryKey(PDRIVER_OBJECT driver, ULONG type, ACCESS_MASK access, ULONG flags,
                                        PHANDLE handle) {
-    if (type != 0 || flags != 0) return STATUS_INVALID_PARAMETER;  // 0: DriverRegKeyParameters
+    // 0: DriverRegKeyParameters, 1: DriverRegKeyPersistentState.
+    if (type > 1 || flags != 0) return STATUS_INVALID_PARAMETER;
     const std::u16string_view name(reinterpret_cast<const char16_t*>(driver->DriverName.Buffer),
                                    driver->DriverName.Length / sizeof(WCHAR));
     const std::size_t slash = name.rfind(u'\\');
     if (slash == std::u16string_view::npos) return kNotFound;
     const std::u16string path = u"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\" +
-                                std::u16string(name.substr(slash + 1)) + u"\\Parameters";
+                                std::u16string(name.substr(slash + 1)) +
+                                (type == 0 ? u"\\Parameters" : u"\\State");
     UNICODE_STRING key;
     RtlInitUnicodeString(&key, reinterpret_cast<PCWSTR>(path.c_str()));
     OBJECT_ATTRIBUTES attributes;

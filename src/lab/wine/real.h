@@ -13,6 +13,8 @@ bool find_real_functions();
 namespace real {
 
 extern VOID(NTAPI* IoFreeMdl)(PMDL);
+extern PIRP(NTAPI* IoBuildDeviceIoControlRequest)(ULONG, PDEVICE_OBJECT, PVOID, ULONG, PVOID, ULONG,
+                                                  BOOLEAN, PKEVENT, PIO_STATUS_BLOCK);
 extern VOID(NTAPI* IofCompleteRequest)(PIRP, CCHAR);
 extern NTSTATUS(NTAPI* KeWaitForMultipleObjects)(ULONG, PVOID[], WAIT_TYPE, KWAIT_REASON,
                                                  KPROCESSOR_MODE, BOOLEAN, PLARGE_INTEGER, PKWAIT_BLOCK);
