@@ -91,6 +91,9 @@ def template():
             environment["WINEDEBUG"] = "-all"
             subprocess.run(["wineboot", "-i"], env=environment, check=True, timeout=300,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # Wine 8 plays Windows 7 unless told otherwise, which the installer rightly refuses.
+            subprocess.run(["wine", "winecfg", "/v", "win10"], env=environment, check=True,
+                           timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             stop_prefix(making)
             making.rename(place)
     return place
