@@ -49,7 +49,7 @@ DWORD run(std::span<const std::string> words) {
     }
     const auto arguments = parse_arguments(*command, words.subspan(words.empty() ? 0 : 1));
     if (!arguments) {
-        print_error("wnbd-client: " + arguments.error().text);
+        print_complaint(arguments.error().text);
         return ERROR_INVALID_PARAMETER;
     }
     if (arguments.value().has("help")) return print(help_for(*command));

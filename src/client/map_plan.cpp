@@ -188,7 +188,7 @@ Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pi
         refusal = plan_server(arguments, plan);
     } else {
         refusal = invalid(
-            "wnbd-client: the option '--hostname' is required but missing (or give "
+            "the option '--hostname' is required but missing (or give "
             "--memory or --file)");
     }
     if (refusal) return Failure{*refusal};

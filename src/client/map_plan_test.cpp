@@ -150,7 +150,7 @@ TEST(MapPlan, BadCombinationsAndValuesAreRefused) {
         {{"", "--memory=1M"}, "Missing instance name."},
         {{"d", ""}, "Missing NBD hostname."},
         {{"d"},
-         "wnbd-client: the option '--hostname' is required but missing (or give --memory or "
+         "the option '--hostname' is required but missing (or give --memory or "
          "--file)"},
         {{"d", "s", "--memory=1M"}, "--memory cannot be combined with a server."},
         {{"d", "s", "--file=x"}, "--file cannot be combined with a server."},

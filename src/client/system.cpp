@@ -36,7 +36,7 @@ DWORD adapter_state() {
 DWORD report(Task task, std::string_view what, DWORD code, DWORD adapter_code) {
     const FailureCause cause{
         .detail = take_library_error(), .task = task, .code = code, .adapter_code = adapter_code};
-    print_error(failure_text(what, system_error_text(code), cause));
+    print_complaint(failure_text(what, system_error_text(code), cause));
     return code;
 }
 
@@ -71,6 +71,10 @@ void print_error(std::string_view text) {
     const std::string line = std::string(text) + "\n";
     std::fwrite(line.data(), 1, line.size(), stderr);
     std::fflush(stderr);
+}
+
+void print_complaint(std::string_view text) {
+    print_error("wnbd-client: " + std::string(text));
 }
 
 std::string system_error_text(DWORD code) {

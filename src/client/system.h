@@ -33,6 +33,9 @@ class Utf8Console {
 /// Writes `text` and a newline to standard error.
 void print_error(std::string_view text);
 
+/// The same behind `wnbd-client: `, which tells the client's own lines from the library's log.
+void print_complaint(std::string_view text);
+
 /// Windows's own text of an error, in UTF-8; empty when it has none.
 [[nodiscard]] std::string system_error_text(DWORD code);
 

@@ -114,11 +114,11 @@ DWORD serve(MapPlan& plan, const std::string& what) {
 DWORD run_map(const Arguments& arguments) {
     auto planned = plan_map(arguments, static_cast<std::int32_t>(GetCurrentProcessId()));
     if (!planned) {
-        print_error(planned.error().text);
+        print_complaint(planned.error().text);
         return planned.error().code;
     }
     MapPlan& plan = planned.value();
-    if (!plan.remark.empty()) print_error("wnbd-client: " + plan.remark);
+    if (!plan.remark.empty()) print_complaint(plan.remark);
 
     const std::string name = plan.properties.InstanceName;
     const std::string what = "Could not map the disk '" + name + "'";

@@ -29,8 +29,8 @@ IoLimits read_io_limits(INT disk_number) {
         CloseHandle(disk);
     }
     if (code != ERROR_SUCCESS) {
-        print_error(failure_text("Note: the I/O limits of " + path + " could not be read",
-                                 system_error_text(code), {.task = Task::disk, .code = code}));
+        print_complaint(failure_text("Note: the I/O limits of " + path + " could not be read",
+                                     system_error_text(code), {.task = Task::disk, .code = code}));
         return {};
     }
     return {.per_lun = per_lun, .per_adapter = per_adapter};
