@@ -110,11 +110,13 @@ TEST(BlockCommands, EveryBoundaryIsHeld) {
 TEST(BlockCommands, SixByteLengthOfZeroIsTwoHundredFiftySixBlocks) {
     for (const std::uint8_t opcode : {0x08, 0x0A}) {
         const Bytes cdb = block_cdb(opcode, 10, 0);
-        const Decision decision = decode({}, 1000, Command{cdb, {}, 256U * 512U});
+        const Decision decision = decode({}, 1000, Command{cdb, {}, std::size_t{256} * 512});
         ASSERT_EQ(outcome(decision), is_block_request);
         EXPECT_EQ(std::get_if<BlockRequest>(&decision)->blocks, 256U);
-        EXPECT_EQ(outcome(decode({}, 1000, Command{cdb, {}, 256U * 512U - 1})), is_invalid_field);
-        EXPECT_EQ(outcome(decode({}, 265, Command{cdb, {}, 256U * 512U})), is_out_of_range);
+        EXPECT_EQ(outcome(decode({}, 1000, Command{cdb, {}, std::size_t{256} * 512 - 1})),
+                  is_invalid_field);
+        EXPECT_EQ(outcome(decode({}, 265, Command{cdb, {}, std::size_t{256} * 512})),
+                  is_out_of_range);
     }
 }
 
@@ -170,11 +172,11 @@ TEST(Verify, ByteCheckDecidesHowMuchDataTakesPart) {
             return request != nullptr ? static_cast<long>(request->data_length) : -1L;
         };
         EXPECT_EQ(length(0x00, 0), 0);
-        EXPECT_EQ(length(0x02, 4 * 512), 4 * 512);
-        EXPECT_EQ(length(0x02, 4 * 512 - 1), -1);
+        EXPECT_EQ(length(0x02, 4UL * 512), 4L * 512);
+        EXPECT_EQ(length(0x02, 4UL * 512 - 1), -1);
         EXPECT_EQ(length(0x06, 512), 512);
         EXPECT_EQ(length(0x06, 511), -1);
-        EXPECT_EQ(length(0x04, 4 * 512), -1);  // reserved
+        EXPECT_EQ(length(0x04, 4UL * 512), -1);  // reserved
         EXPECT_EQ(ask({}, 1000, block_cdb(opcode, 0, 0, 0x06), 0).result, is_good);
     }
 }

@@ -161,7 +161,7 @@ TEST(ModeSelect, ChangesAreInvalidFieldsOfTheList) {
 }
 
 TEST(ModeSelect, BlockDescriptorMayOnlyRepeatWhatIs) {
-    const auto with = [](Bytes descriptor) {
+    const auto with = [](const Bytes& descriptor) {
         return select_list_6(
             join({{0, 0, 0, static_cast<std::uint8_t>(descriptor.size())}, descriptor}));
     };

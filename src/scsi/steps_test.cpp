@@ -60,7 +60,7 @@ class Steps : public ::testing::TestWithParam<std::uint32_t> {
         return {from, from + static_cast<long>(count * size)};
     }
 
-    std::uint32_t size = GetParam();
+    std::size_t size = GetParam();  // of a block
     ModelDisk model;
 };
 
@@ -90,7 +90,7 @@ TEST_P(Steps, WritesOfEveryLengthChangeTheirBlocksAndNoOther) {
 TEST_P(Steps, FuaIsKeptByTheStorageOrByAFlushOrByNothingVolatile) {
     for (const bool flush : {false, true}) {
         for (const bool fua : {false, true}) {
-            ModelDisk disk(small_steps(size), blocks);
+            ModelDisk disk(small_steps(GetParam()), blocks);
             disk.disk.flush_supported = flush;
             disk.disk.fua_supported = fua;
             Bytes data = noise(10 * size, 3);
@@ -269,7 +269,7 @@ TEST_P(Steps, WriteSameUnmapsOnlyZeroesThatReadAsZeroesAfterwards) {
     for (const bool reads_zeroes : {false, true}) {
         for (const bool zeroes : {false, true}) {
             for (const bool unmap : {false, true}) {
-                ModelDisk disk(small_steps(size), blocks);
+                ModelDisk disk(small_steps(GetParam()), blocks);
                 disk.disk.unmap_supported = true;
                 disk.disk.unmap_reads_zeroes = reads_zeroes;
                 disk.unmapped_pattern = reads_zeroes ? 0 : 0x99;
@@ -321,6 +321,7 @@ TEST_P(Steps, UnmapReachesEveryRangeInGroupsAndSkipsEmptyOnes) {
         EXPECT_EQ(model.run(unmap_cdb(list.size()), list).transferred, list.size());
         EXPECT_EQ(model.content, expected);
         std::vector<std::uint32_t> groups;
+        groups.reserve(model.steps.size());
         for (const Step& step : model.steps)
             groups.push_back(step.descriptor_count);
         if (limit == 1) {
