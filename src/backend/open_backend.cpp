@@ -66,10 +66,10 @@ Result<std::uint64_t, string> parse_size(string_view text) {
         return Failure{"bad size '" + string(text) + "': " + why};
     };
     std::uint64_t size = 0;
-    const auto* const end = text.data() + text.size();
-    const auto read = std::from_chars(text.data(), end, size);
+    const char* const begin = text.data();
+    const auto read = std::from_chars(begin, begin + text.size(), size);
     if (read.ec == std::errc::result_out_of_range) return bad("it is larger than 2^63-1 bytes");
-    const auto digits = static_cast<std::size_t>(read.ptr - text.data());
+    const auto digits = static_cast<std::size_t>(read.ptr - begin);
     const int shift = digits == 0 ? -1 : shift_of(text.substr(digits));
     if (shift < 0) return bad("write a number with K, M, G, T or nothing behind it");
     if (size == 0) return bad("it must be larger than 0");

@@ -145,8 +145,9 @@ Result<string, string> percent_decode(string_view text) {
 
 Result<std::uint16_t, string> parse_port(string_view text) {
     std::uint32_t port = 0;
-    const auto* const end = text.data() + text.size();
-    const auto read = std::from_chars(text.data(), end, port);
+    const char* const begin = text.data();
+    const char* const end = begin + text.size();
+    const auto read = std::from_chars(begin, end, port);
     if (text.empty() || read.ptr != end || read.ec != std::errc{} || port == 0 || port > 65535)
         return Failure{"the port '" + string(text) + "' is not a number from 1 to 65535"};
     return static_cast<std::uint16_t>(port);
