@@ -339,13 +339,13 @@ TEST_P(Steps, UnmapReachesEveryRangeInGroupsAndSkipsEmptyOnes) {
 TEST_P(Steps, UnmapOfTheLargestListEnds) {
     model.disk.unmap_supported = true;
     model.disk.max_unmap_descriptors_per_step = 100;
-    std::vector<Range> ranges;
-    for (unsigned i = 0; i < 256; ++i)
-        ranges.push_back({i * 4, 1});
+    std::vector<Range> ranges(256);
+    for (std::size_t i = 0; i < 256; ++i)
+        ranges[i] = {i * 4, 1};
     Bytes list = unmap_list(ranges);
     EXPECT_EQ(run(unmap_cdb(list.size()), list), is_good);
     EXPECT_EQ(model.steps.size(), 3U);
-    for (unsigned i = 0; i < 256; ++i)
+    for (std::size_t i = 0; i < 256; ++i)
         EXPECT_EQ(at(i * 4, 1), Bytes(size, 0));
 }
 
