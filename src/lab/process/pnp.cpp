@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <utility>
 
 #include "lab/kernel/os.h"
 #include "lab/kernel/services.h"
@@ -22,6 +23,7 @@ struct Node {
     std::wstring device_id;
     std::wstring instance_id;
     bool started = false;
+    bool removed = false;  ///< ejected, but still reported: it stays until the bus reports it missing
 };
 
 struct PnpManager {
@@ -155,6 +157,12 @@ std::vector<PDEVICE_OBJECT> child_pdos(PDEVICE_OBJECT root) {
     return found;
 }
 
+bool was_removed(PDEVICE_OBJECT pdo) {
+    const std::lock_guard guard(manager().mutex);
+    return std::any_of(manager().nodes.begin(), manager().nodes.end(),
+                       [pdo](const Node& node) { return node.pdo == pdo && node.removed; });
+}
+
 void scan_locked(PDEVICE_OBJECT root) {
     const Answer answer = send_pnp(root, IRP_MN_QUERY_DEVICE_RELATIONS, [](IO_STACK_LOCATION& location) {
         location.Parameters.QueryDeviceRelations.Type = BusRelations;
@@ -171,7 +179,7 @@ void scan_locked(PDEVICE_OBJECT root) {
     };
     for (PDEVICE_OBJECT const pdo : known) {
         if (among(reported, pdo)) continue;
-        send_simple(pdo, IRP_MN_SURPRISE_REMOVAL);
+        if (!was_removed(pdo)) send_simple(pdo, IRP_MN_SURPRISE_REMOVAL);
         remove_child(pdo);
     }
     for (PDEVICE_OBJECT const pdo : reported) {
@@ -236,13 +244,24 @@ NTSTATUS eject_child(PDEVICE_OBJECT child) {
         send_simple(child, IRP_MN_CANCEL_REMOVE_DEVICE);
         return status;
     }
-    remove_child(child);
+    send_simple(child, IRP_MN_REMOVE_DEVICE);
+    const std::lock_guard guard(manager().mutex);
+    for (Node& node : manager().nodes) {
+        if (node.pdo != child) continue;
+        node.started = false;
+        node.removed = true;
+    }
     return STATUS_SUCCESS;
 }
 
 NTSTATUS remove_root_device(PDEVICE_OBJECT pdo, bool surprise) {
     const std::lock_guard requests(manager().requests);
-    const std::vector<PDEVICE_OBJECT> children = child_pdos(pdo);
+    std::vector<PDEVICE_OBJECT> children = child_pdos(pdo);
+    for (PDEVICE_OBJECT& child : children) {
+        // Ejected before, and the adapter's end is its end: REMOVE alone.
+        if (was_removed(child)) remove_child(std::exchange(child, nullptr));
+    }
+    std::erase(children, nullptr);
     if (surprise) {
         for (PDEVICE_OBJECT const child : children) send_simple(child, IRP_MN_SURPRISE_REMOVAL);
         send_simple(pdo, IRP_MN_SURPRISE_REMOVAL);
