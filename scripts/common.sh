@@ -60,7 +60,7 @@ build() {
 build_shipped() {
     build driver && build windows || return 1
     mkdir -p out/windows
-    cp build/driver/src/driver/wnbd.sys build/driver/packaging/wnbd.inf out/windows/
-    cp build/windows/src/libwnbd/libwnbd.dll build/windows/src/libwnbd/libwnbd.dll.a \
-        build/windows/src/client/wnbd-client.exe out/windows/
+    cp build/driver/src/driver/wnbd.sys build/driver/src/driver/wnbd.inf out/windows/
+    cp build/windows/libwnbd.dll build/windows/libwnbd.dll.a build/windows/wnbd-client.exe \
+        out/windows/
 }

@@ -27,11 +27,12 @@ std::uint64_t file_length(std::FILE* file) {
     return static_cast<std::uint64_t>(length);
 }
 
-void seek(const Drive& drive, std::uint64_t offset) {
-    LARGE_INTEGER position;
-    position.QuadPart = static_cast<LONGLONG>(offset);
-    if (!SetFilePointerEx(drive.handle(), position, nullptr, FILE_BEGIN))
-        throw Win32Failure("SetFilePointerEx to " + std::to_string(offset));
+/// Where a transfer is to be: a disk has no file position that Wine would keep for us.
+OVERLAPPED place(std::uint64_t offset) {
+    OVERLAPPED overlapped{};
+    overlapped.Offset = static_cast<DWORD>(offset);
+    overlapped.OffsetHigh = static_cast<DWORD>(offset >> 32);
+    return overlapped;
 }
 
 }  // namespace
@@ -42,12 +43,12 @@ int read_to_file(const TransferOptions& options) {
         options.length != 0 ? options.length : drive.size() - options.offset;
     const File file = open_file(options.file, "wb");
     const AlignedBuffer buffer = allocate_aligned(options.chunk);
-    seek(drive, options.offset);
     for (std::uint64_t done = 0; done < length;) {
         const auto wanted =
             static_cast<DWORD>(std::min<std::uint64_t>(options.chunk, length - done));
         DWORD got = 0;
-        if (!ReadFile(drive.handle(), buffer.get(), wanted, &got, nullptr))
+        OVERLAPPED at = place(options.offset + done);
+        if (!ReadFile(drive.handle(), buffer.get(), wanted, &got, &at))
             throw Win32Failure("ReadFile at byte " + std::to_string(options.offset + done));
         if (got == 0) throw std::runtime_error("the disk ends at " + std::to_string(done));
         if (std::fwrite(buffer.get(), 1, got, file.get()) != got)
@@ -65,14 +66,14 @@ int write_from_file(const TransferOptions& options) {
     const File file = open_file(options.file, "rb");
     const std::uint64_t length = options.length != 0 ? options.length : file_length(file.get());
     const AlignedBuffer buffer = allocate_aligned(options.chunk);
-    seek(drive, options.offset);
     for (std::uint64_t done = 0; done < length;) {
         const auto wanted =
             static_cast<DWORD>(std::min<std::uint64_t>(options.chunk, length - done));
         if (std::fread(buffer.get(), 1, wanted, file.get()) != wanted)
             throw std::runtime_error("the file ends before " + std::to_string(length) + " bytes");
         DWORD put = 0;
-        if (!WriteFile(drive.handle(), buffer.get(), wanted, &put, nullptr) || put != wanted)
+        OVERLAPPED at = place(options.offset + done);
+        if (!WriteFile(drive.handle(), buffer.get(), wanted, &put, &at) || put != wanted)
             throw Win32Failure("WriteFile at byte " + std::to_string(options.offset + done));
         done += put;
     }
