@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A program that serves disks through the public API where the driver is installed, and is the
+// disks' user, too. Prints what is wrong; exits 0 when nothing is.
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "wnbd.h"
+
+namespace {
+
+constexpr UINT32 block_size = 512;
+constexpr UINT64 block_count = 8192;
+
+int failures = 0;
+
+void expect(int line, const char* what, unsigned long long got, unsigned long long wanted) {
+    if (got == wanted) return;
+    std::printf("line %d: %s: %llu instead of %llu\n", line, what, got, wanted);
+    std::fflush(stdout);
+    ++failures;
+}
+#define EXPECT(call, wanted) expect(__LINE__, #call, (call), (wanted))
+
+/// What serves the disks: memory, and a way to answer badly.
+struct Store {
+    std::vector<UINT8> bytes = std::vector<UINT8>(block_size * block_count * 2);
+    bool fail_writes = false;
+};
+
+Store& store_of(PWNBD_DISK disk) {
+    PVOID context = nullptr;
+    WnbdGetUserContext(disk, &context);
+    return *static_cast<Store*>(context);
+}
+
+VOID serve_read(PWNBD_DISK disk, UINT64 handle, PVOID, UINT64 address, UINT32 count, BOOLEAN) {
+    WNBD_IO_RESPONSE response{};
+    response.RequestHandle = handle;
+    response.RequestType = WnbdReqTypeRead;
+    WnbdSendResponse(disk, &response, store_of(disk).bytes.data() + address * block_size,
+                     count * block_size);
+}
+
+VOID serve_write(PWNBD_DISK disk, UINT64 handle, PVOID data, UINT64 address, UINT32 count,
+                 BOOLEAN) {
+    WNBD_IO_RESPONSE response{};
+    response.RequestHandle = handle;
+    response.RequestType = WnbdReqTypeWrite;
+    Store& store = store_of(disk);
+    if (store.fail_writes)
+        WnbdSetSenseEx(&response.Status, 0x03, 0x0C, address);
+    else
+        std::memcpy(store.bytes.data() + address * block_size, data, count * block_size);
+    WnbdSendResponse(disk, &response, nullptr, 0);
+}
+
+const WNBD_INTERFACE served_by = {serve_read, serve_write, nullptr, nullptr, nullptr, nullptr, {}};
+
+WNBD_PROPERTIES properties_of(const char* name) {
+    WNBD_PROPERTIES properties{};
+    std::strcpy(properties.InstanceName, name);
+    properties.BlockCount = block_count;
+    properties.BlockSize = block_size;
+    return properties;
+}
+
+PWNBD_DISK create(const char* name, Store& store) {
+    WNBD_PROPERTIES properties = properties_of(name);
+    PWNBD_DISK disk = nullptr;
+    EXPECT(WnbdCreate(&properties, const_cast<PWNBD_INTERFACE>(&served_by), &store, &disk),
+           ERROR_SUCCESS);
+    if (disk == nullptr) ExitProcess(1);
+    return disk;
+}
+
+WNBD_REMOVE_OPTIONS hard() {
+    WNBD_REMOVE_OPTIONS options{};
+    options.Flags.HardRemove = 1;
+    return options;
+}
+
+DWORD wait_for_number(const char* name) {
+    DWORD number = 0;
+    EXPECT(WnbdPollDiskNumber(name, TRUE, TRUE, 20000, 100, &number), ERROR_SUCCESS);
+    return number;
+}
+
+/// Reads or writes at a position; returns the error.
+DWORD transfer(DWORD number, bool write, UINT64 position, std::vector<UINT8>& data) {
+    const std::string path = "\\\\.\\PhysicalDrive" + std::to_string(number);
+    const HANDLE drive =
+        CreateFileA(path.c_str(), GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE,
+                    nullptr, OPEN_EXISTING, FILE_FLAG_OVERLAPPED | FILE_FLAG_NO_BUFFERING, nullptr);
+    if (drive == INVALID_HANDLE_VALUE) return GetLastError();
+    OVERLAPPED where{};
+    where.Offset = static_cast<DWORD>(position);
+    where.OffsetHigh = static_cast<DWORD>(position >> 32);
+    where.hEvent = CreateEventW(nullptr, TRUE, FALSE, nullptr);
+    const auto size = static_cast<DWORD>(data.size());
+    BOOL done = write ? WriteFile(drive, data.data(), size, nullptr, &where)
+                      : ReadFile(drive, data.data(), size, nullptr, &where);
+    DWORD moved = 0;
+    if (!done && GetLastError() == ERROR_IO_PENDING)
+        done = GetOverlappedResult(drive, &where, &moved, TRUE);
+    else if (done)
+        done = GetOverlappedResult(drive, &where, &moved, FALSE);
+    const DWORD error = done ? (moved == size ? ERROR_SUCCESS : ERROR_HANDLE_EOF) : GetLastError();
+    CloseHandle(where.hEvent);
+    CloseHandle(drive);
+    return error;
+}
+
+void serves_reads_and_writes_with_many_threads() {
+    Store store;
+    const PWNBD_DISK disk = create("api-io", store);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_PIPE_NOT_CONNECTED);
+    EXPECT(WnbdStartDispatcher(disk, 0), ERROR_INVALID_PARAMETER);
+    EXPECT(WnbdStartDispatcher(disk, 256), ERROR_INVALID_PARAMETER);
+    // More than WaitForMultipleObjects takes.
+    EXPECT(WnbdStartDispatcher(disk, 70), ERROR_SUCCESS);
+    EXPECT(WnbdStartDispatcher(disk, 1), ERROR_ALREADY_EXISTS);
+    const DWORD number = wait_for_number("api-io");
+
+    std::vector<UINT8> out(64 * block_size);
+    for (std::size_t i = 0; i < out.size(); ++i)
+        out[i] = static_cast<UINT8>(i * 7 + i / 512);
+    EXPECT(transfer(number, true, 5 * block_size, out), ERROR_SUCCESS);
+    EXPECT(std::memcmp(store.bytes.data() + 5 * block_size, out.data(), out.size()) == 0, 1);
+    std::vector<UINT8> in(out.size());
+    EXPECT(transfer(number, false, 5 * block_size, in), ERROR_SUCCESS);
+    EXPECT(in == out, 1);
+    store.fail_writes = true;
+    EXPECT(transfer(number, true, 0, out) != ERROR_SUCCESS, 1);
+
+    WNBD_USR_STATS stats{};
+    EXPECT(WnbdGetUserspaceStats(disk, &stats), ERROR_SUCCESS);
+    EXPECT(stats.TotalReceivedRequests,
+           stats.TotalSubmittedRequests + stats.UnsubmittedRequests + stats.InvalidRequests);
+    EXPECT(stats.PendingSubmittedRequests, 0);
+    EXPECT(stats.TotalWrittenBlocks >= 64, 1);
+    EXPECT(stats.WriteErrors >= 1, 1);
+    WNBD_DRV_STATS driver_stats{};
+    EXPECT(WnbdGetDriverStats("api-io", &driver_stats), ERROR_SUCCESS);
+    EXPECT(static_cast<UINT64>(driver_stats.TotalSubmittedIORequests), stats.TotalReceivedRequests);
+
+    WNBD_IO_RESPONSE stray{};
+    stray.RequestHandle = 0x123456789;
+    stray.RequestType = WnbdReqTypeWrite;
+    EXPECT(WnbdSendResponse(disk, &stray, nullptr, 0), ERROR_NOT_FOUND);
+    EXPECT(WnbdStopDispatcher(disk, nullptr), ERROR_SUCCESS);
+    EXPECT(WnbdStopDispatcher(disk, nullptr), ERROR_SUCCESS);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+    EXPECT(WnbdSendResponse(disk, &stray, nullptr, 0), ERROR_PIPE_NOT_CONNECTED);
+    EXPECT(WnbdRemove(disk, nullptr), ERROR_SUCCESS);
+    WnbdClose(disk);
+    WNBD_CONNECTION_INFO info{};
+    EXPECT(WnbdShow("api-io", &info), ERROR_FILE_NOT_FOUND);
+}
+
+void an_old_owner_does_not_remove_a_newer_disk_of_the_same_name() {
+    Store store;
+    const PWNBD_DISK first = create("api-name", store);
+    WNBD_PROPERTIES again = properties_of("api-name");
+    PWNBD_DISK refused = nullptr;
+    EXPECT(WnbdCreate(&again, const_cast<PWNBD_INTERFACE>(&served_by), nullptr, &refused),
+           ERROR_ALREADY_EXISTS);
+    WNBD_REMOVE_OPTIONS options = hard();
+    EXPECT(WnbdRemoveEx("api-name", &options), ERROR_SUCCESS);
+    const PWNBD_DISK second = create("api-name", store);
+    EXPECT(second->ConnectionInfo.ConnectionId != first->ConnectionInfo.ConnectionId, 1);
+    EXPECT(WnbdRemove(first, &options), ERROR_SUCCESS);
+    WNBD_CONNECTION_INFO info{};
+    EXPECT(WnbdShow("api-name", &info), ERROR_SUCCESS);
+    EXPECT(info.ConnectionId, second->ConnectionInfo.ConnectionId);
+
+    WNBD_REMOVE_COMMAND_OPTIONS by_id{};
+    WnbdSetRemoveConnectionId(&by_id, first->ConnectionInfo.ConnectionId);
+    EXPECT(WnbdIoctlRemove(second->Handle, "api-name", &by_id, nullptr), ERROR_FILE_NOT_FOUND);
+    WnbdSetRemoveConnectionId(&by_id, second->ConnectionInfo.ConnectionId);
+    EXPECT(WnbdIoctlRemove(second->Handle, "api-name", &by_id, nullptr), ERROR_SUCCESS);
+    EXPECT(WnbdRemoveEx("api-name", &options), ERROR_FILE_NOT_FOUND);
+    WnbdClose(first);
+    WnbdClose(second);
+}
+
+void a_disk_is_removed_softly_right_after_it_was_mapped() {
+    Store store;
+    const PWNBD_DISK disk = create("api-soft", store);
+    EXPECT(WnbdStartDispatcher(disk, 2), ERROR_SUCCESS);
+    WNBD_REMOVE_OPTIONS soft{};
+    soft.SoftRemoveTimeoutMs = 20000;
+    soft.SoftRemoveRetryIntervalMs = 100;
+    EXPECT(WnbdRemoveEx("api-soft", &soft), ERROR_SUCCESS);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+    WnbdClose(disk);
+}
+
+void a_disk_changes_its_size() {
+    Store store;
+    const PWNBD_DISK disk = create("api-size", store);
+    EXPECT(WnbdStartDispatcher(disk, 2), ERROR_SUCCESS);
+    const DWORD number = wait_for_number("api-size");
+    std::vector<UINT8> block(block_size);
+    EXPECT(transfer(number, true, block_count * block_size, block) != ERROR_SUCCESS, 1);
+    EXPECT(WnbdSetDiskSize(disk, 0), ERROR_INVALID_PARAMETER);
+    EXPECT(WnbdSetDiskSize(disk, ~0ULL), ERROR_INVALID_PARAMETER);
+    EXPECT(WnbdSetDiskSize(disk, block_count * 2), ERROR_SUCCESS);
+    EXPECT(disk->Properties.BlockCount, block_count * 2);
+    EXPECT(transfer(number, true, block_count * block_size, block), ERROR_SUCCESS);
+    WNBD_CONNECTION_INFO info{};
+    EXPECT(WnbdShow("api-size", &info), ERROR_SUCCESS);
+    EXPECT(info.Properties.BlockCount, block_count * 2);
+    WNBD_REMOVE_OPTIONS options = hard();
+    EXPECT(WnbdStopDispatcher(disk, &options), ERROR_SUCCESS);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+    WnbdClose(disk);
+}
+
+void an_overlapped_fetch_delivers_its_request_at_its_end() {
+    Store store;
+    const PWNBD_DISK disk = create("api-fetch", store);
+    WNBD_IO_REQUEST request{};
+    std::vector<UINT8> buffer(WNBD_DEFAULT_MAX_TRANSFER_LENGTH);
+    OVERLAPPED overlapped{};
+    overlapped.hEvent = CreateEventW(nullptr, TRUE, FALSE, nullptr);
+    DWORD error =
+        WnbdIoctlFetchRequest(disk->Handle, disk->ConnectionInfo.ConnectionId, &request,
+                              buffer.data(), static_cast<UINT32>(buffer.size()), &overlapped);
+    WNBD_REMOVE_OPTIONS options = hard();
+    EXPECT(WnbdRemove(disk, &options), ERROR_SUCCESS);
+    DWORD moved = 0;
+    if (error == ERROR_IO_PENDING)
+        error = GetOverlappedResult(disk->Handle, &overlapped, &moved, TRUE) ? ERROR_SUCCESS
+                                                                             : GetLastError();
+    // A start of the disk may have brought a read first; what counts is that it is a whole request.
+    if (error == ERROR_SUCCESS)
+        EXPECT(request.RequestType != WnbdReqTypeUnknown, 1);
+    else
+        EXPECT(error, ERROR_INVALID_HANDLE);
+    CloseHandle(overlapped.hEvent);
+    WnbdClose(disk);
+}
+
+void lists_say_how_large_they_are() {
+    Store store;
+    const PWNBD_DISK one = create("api-list-1", store);
+    const PWNBD_DISK two = create("api-list-2", store);
+    DWORD size = 0;
+    EXPECT(WnbdList(nullptr, &size), ERROR_SUCCESS);
+    EXPECT(size >= 8 + 2 * sizeof(WNBD_CONNECTION_INFO), 1);
+    WNBD_CONNECTION_LIST small{};
+    small.Count = 77;
+    DWORD small_size = sizeof(small);
+    EXPECT(WnbdList(&small, &small_size), ERROR_SUCCESS);
+    EXPECT(small_size, size);
+    EXPECT(small.Count, 0);
+    std::vector<WNBD_CONNECTION_LIST> list(size / sizeof(WNBD_CONNECTION_LIST) + 1);
+    EXPECT(WnbdList(list.data(), &size), ERROR_SUCCESS);
+    EXPECT(list[0].Count, 2);
+    EXPECT(list[0].ElementSize, sizeof(WNBD_CONNECTION_INFO));
+    EXPECT(size, 8 + 2 * sizeof(WNBD_CONNECTION_INFO));
+    DWORD options_size = 0;
+    EXPECT(WnbdListDrvOpt(nullptr, &options_size, FALSE), ERROR_SUCCESS);
+    EXPECT(options_size, 15056);
+
+    HANDLE adapter = nullptr;
+    EXPECT(WnbdOpenAdapter(&adapter), ERROR_SUCCESS);
+    EXPECT(WnbdIoctlPing(adapter, nullptr), ERROR_SUCCESS);
+    EXPECT(WnbdRemoveAllDisks(adapter), ERROR_SUCCESS);
+    WNBD_PROPERTIES properties = properties_of("api-late");
+    PWNBD_DISK late = nullptr;
+    EXPECT(WnbdCreate(&properties, nullptr, nullptr, &late), ERROR_SHUTDOWN_IN_PROGRESS);
+    EXPECT(WnbdResetDrvOpt("NewMappingsAllowed", FALSE), ERROR_SUCCESS);
+    CloseHandle(adapter);
+    WnbdClose(one);
+    WnbdClose(two);
+}
+
+VOID print_message(WnbdLogLevel level, const char* message, const char*, UINT32,
+                   const char* function) {
+    std::fprintf(stderr, "%s %s: %s\n", WnbdLogLevelToStr(level), function, message);
+}
+
+}  // namespace
+
+int main() {
+    WnbdSetLogger(print_message);
+    serves_reads_and_writes_with_many_threads();
+    an_old_owner_does_not_remove_a_newer_disk_of_the_same_name();
+    a_disk_is_removed_softly_right_after_it_was_mapped();
+    a_disk_changes_its_size();
+    an_overlapped_fetch_delivers_its_request_at_its_end();
+    lists_say_how_large_they_are();
+    return failures == 0 ? 0 : 1;
+}
