@@ -123,8 +123,8 @@ NTSTATUS remove(DiskDevice& device, PIRP irp) {
     PDEVICE_OBJECT const lower = device.lower;
     IoSkipCurrentIrpStackLocation(irp);
     if (!last) return IofCallDriver(lower, irp);
-    delete device.disk;
-    device.disk = nullptr;
+    // The Disk itself stays (a few hundred bytes): a handle still open is closed after this, and by then
+    // the extension may be all that is left.
     const NTSTATUS status = IofCallDriver(lower, irp);
     IoDetachDevice(lower);
     IoDeleteDevice(self);

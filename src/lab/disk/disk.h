@@ -49,7 +49,7 @@ struct Disk {
 struct DiskDevice {
     PDEVICE_OBJECT self;
     PDEVICE_OBJECT lower;
-    std::shared_ptr<Disk>* disk;  // owned; the extension itself is plain memory
+    std::shared_ptr<Disk>* disk;  // never deleted: see remove() in device.cpp
 };
 
 /// READ CAPACITY and MODE SENSE; false when the unit does not answer.

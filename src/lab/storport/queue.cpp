@@ -348,19 +348,21 @@ void Adapter::execute(Request& request) {
         std::mutex mutex;
         std::condition_variable done;
         bool finished = false;
-    } waiter;
+    };
+    // Held by both sides: the waiting thread may be gone before the other has left the mutex.
+    auto waiter = std::make_shared<Waiter>();
     void* const context = request.context;
     void (*const complete)(Request&) = request.complete;
     request.context = &waiter;
     request.complete = [](Request& r) {
-        auto& w = *static_cast<Waiter*>(r.context);
-        const std::lock_guard lock(w.mutex);
-        w.finished = true;
-        w.done.notify_all();
+        const std::shared_ptr<Waiter> own = *static_cast<std::shared_ptr<Waiter>*>(r.context);
+        const std::lock_guard lock(own->mutex);
+        own->finished = true;
+        own->done.notify_all();
     };
     submit(request);
-    std::unique_lock lock(waiter.mutex);
-    waiter.done.wait(lock, [&] { return waiter.finished; });
+    std::unique_lock lock(waiter->mutex);
+    waiter->done.wait(lock, [&] { return waiter->finished; });
     request.context = context;
     request.complete = complete;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "lab/wine/worker.h"
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -20,6 +22,7 @@ struct Job {
     void* context = nullptr;
     HANDLE process_id = nullptr;
     KEVENT alert;  // set once the IRP is cancelled or its process is gone
+    std::atomic<bool> cancel_ran{false};
 };
 
 struct Pool {
@@ -62,8 +65,12 @@ void NTAPI cancel(PDEVICE_OBJECT, PIRP irp) {
         const std::lock_guard lock(all.mutex);
         if (const auto found = all.jobs.find(irp); found != all.jobs.end()) job = found->second;
     }
-    if (job) KeSetEvent(&job->alert, IO_NO_INCREMENT, FALSE);
+    if (!job) return;
+    KeSetEvent(&job->alert, IO_NO_INCREMENT, FALSE);
+    job->cancel_ran = true;
 }
+
+constexpr int kCancelWaitMs = 2000;
 
 }  // namespace
 
@@ -110,12 +117,19 @@ std::uint32_t requestor_of(PIRP irp) {
 
 void forget_irp(PIRP irp) {
     Pool& all = pool();
-    bool ours = false;
+    std::shared_ptr<Job> job;
     {
         const std::lock_guard lock(all.mutex);
-        ours = all.jobs.erase(irp) != 0;
+        const auto found = all.jobs.find(irp);
+        if (found == all.jobs.end()) return;
+        job = found->second;
     }
-    if (ours) IoSetCancelRoutine(irp, nullptr);
+    // Without a routine to take back, ours is just running: it must have left the IRP before that goes.
+    if (job->alertable && IoSetCancelRoutine(irp, nullptr) == nullptr)
+        for (int i = 0; i < kCancelWaitMs && !job->cancel_ran; ++i)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const std::lock_guard lock(all.mutex);
+    all.jobs.erase(irp);
 }
 
 }  // namespace wnbd::lab::wine
