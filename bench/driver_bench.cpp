@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// wnbd.sys in the one-process host: I/Os a second and what an I/O costs in calls, page locks, allocations and copies.
-// The initiator is a closed loop of `depth` requests (each completion submits the next), the server four threads that
-// copy from and to memory, one FETCH_REQ and one SEND_RSP a request. The verifier is on: the counts are exact, the
-// times are an upper bound of the driver's own.
-// Usage: driver_bench WNBD.SYS [--seconds S] [--servers N] [--json FILE]
+// wnbd.sys in the one-process host: I/Os a second and what an I/O costs in calls, page locks,
+// allocations and copies. The initiator is a closed loop of `depth` requests (each completion
+// submits the next), the server four threads that copy from and to memory, one FETCH_REQ and one
+// SEND_RSP a request. The verifier is on: the counts are exact, the times are an upper bound of the
+// driver's own. Usage: driver_bench WNBD.SYS [--seconds S] [--servers N] [--json FILE]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -34,7 +34,8 @@ class Server {
     Server(Lab& lab) : client_(4711, lab.device()), memory_(disk_blocks * block_size) {}
 
     bool start(unsigned threads) {
-        if (!client_.opened() || !NT_SUCCESS(client_.create(disk_properties("bench", disk_blocks, block_size), info_))) {
+        if (!client_.opened() ||
+            !NT_SUCCESS(client_.create(disk_properties("bench", disk_blocks, block_size), info_))) {
             return claim(false, "the disk cannot be mapped");
         }
         for (unsigned index = 0; index < threads; ++index) {
@@ -45,9 +46,12 @@ class Server {
     }
     void stop() {
         client_.remove("bench");
-        while (running_.load() != 0) os::sleep_ms(1);
+        while (running_.load() != 0)
+            os::sleep_ms(1);
     }
-    [[nodiscard]] wnbd::lab::Address address() const { return {0, static_cast<std::uint8_t>(info_.TargetId), 0}; }
+    [[nodiscard]] wnbd::lab::Address address() const {
+        return {0, static_cast<std::uint8_t>(info_.TargetId), 0};
+    }
     std::atomic<std::uint64_t> calls{0};
 
   private:
@@ -64,14 +68,16 @@ class Server {
         for (;;) {
             WNBD_IO_REQUEST request{};
             calls.fetch_add(1, std::memory_order_relaxed);
-            const NTSTATUS status = client_.fetch(info_.ConnectionId, request, buffer.data(), buffer_bytes);
+            const NTSTATUS status =
+                client_.fetch(info_.ConnectionId, request, buffer.data(), buffer_bytes);
             if (!NT_SUCCESS(status) || request.RequestType == WnbdReqTypeDisconnect) return;
             std::uint8_t* const at = memory_.data() + request.Cmd.Read.BlockAddress * block_size;
             const std::uint32_t bytes = request.Cmd.Read.BlockCount * block_size;
             const bool reads = request.RequestType == WnbdReqTypeRead;
             if (request.RequestType == WnbdReqTypeWrite) std::memcpy(at, buffer.data(), bytes);
             calls.fetch_add(1, std::memory_order_relaxed);
-            client_.respond(info_.ConnectionId, request, WNBD_STATUS{}, reads ? at : nullptr, reads ? bytes : 0);
+            client_.respond(info_.ConnectionId, request, WNBD_STATUS{}, reads ? at : nullptr,
+                            reads ? bytes : 0);
         }
     }
 
@@ -84,7 +90,8 @@ class Server {
 /// A closed loop of requests.
 class Load {
   public:
-    Load(Lab& lab, wnbd::lab::Address address, bool writes, unsigned depth) : lab_(lab), address_(address), writes_(writes) {
+    Load(Lab& lab, wnbd::lab::Address address, bool writes, unsigned depth)
+        : lab_(lab), address_(address), writes_(writes) {
         for (unsigned index = 0; index < depth; ++index) {
             slots_.push_back(std::make_unique<Slot>());
             slots_.back()->load = this;
@@ -94,12 +101,14 @@ class Load {
     }
     void start() {
         out_.store(static_cast<std::uint32_t>(slots_.size()));
-        for (const auto& slot : slots_) submit(*slot);
+        for (const auto& slot : slots_)
+            submit(*slot);
     }
     /// Lets the loop run out; false if something does not come back.
     bool stop() {
         stop_.store(true);
-        for (int waited = 0; out_.load() != 0 && waited < 10'000; ++waited) os::sleep_ms(1);
+        for (int waited = 0; out_.load() != 0 && waited < 10'000; ++waited)
+            os::sleep_ms(1);
         return out_.load() == 0;
     }
     std::atomic<std::uint64_t> done{0};
@@ -152,7 +161,8 @@ struct Settings {
     const char* json = nullptr;
 };
 
-void measure(Lab& lab, Server& server, bool writes, unsigned depth, const Settings& settings, FILE* json) {
+void measure(Lab& lab, Server& server, bool writes, unsigned depth, const Settings& settings,
+             FILE* json) {
     Load load(lab, server.address(), writes, depth);
     load.start();
     os::sleep_ms(200);
@@ -165,25 +175,32 @@ void measure(Lab& lab, Server& server, bool writes, unsigned depth, const Settin
     const auto ios = static_cast<double>(load.done.load() - done_before);
     const double calls = static_cast<double>(server.calls.load() - calls_before) / ios;
     const kernel::Counters& counters = kernel::counters();
-    const auto per_io = [ios](const std::atomic<std::uint64_t>& counter) { return static_cast<double>(counter.load()) / ios; };
+    const auto per_io = [ios](const std::atomic<std::uint64_t>& counter) {
+        return static_cast<double>(counter.load()) / ios;
+    };
     const double locks = per_io(counters.page_locks), pages = per_io(counters.pages_locked),
                  mdls = per_io(counters.mdl_allocations), pool = per_io(counters.allocations),
                  copies = per_io(counters.copies), bytes = per_io(counters.bytes_copied),
                  spins = per_io(counters.spin_locks), waits = per_io(counters.waits);
     if (!claim(load.stop(), "requests do not come back")) os::exit_process(1);
-    claim(load.failed.load() == 0, "%llu requests failed", static_cast<unsigned long long>(load.failed.load()));
+    claim(load.failed.load() == 0, "%llu requests failed",
+          static_cast<unsigned long long>(load.failed.load()));
     const char* const name = writes ? "randwrite" : "randread";
-    std::printf("%-10s %5u %9.0f %7.2f %7.2f %7.2f %7.2f %7.4f %7.2f %8.0f %7.2f %7.2f\n", name, depth, ios / seconds,
-                calls, locks, pages, mdls, pool, copies, bytes, spins, waits);
+    std::printf("%-10s %5u %9.0f %7.2f %7.2f %7.2f %7.2f %7.4f %7.2f %8.0f %7.2f %7.2f\n", name,
+                depth, ios / seconds, calls, locks, pages, mdls, pool, copies, bytes, spins, waits);
     std::fflush(stdout);
     if (json == nullptr) return;
-    std::fprintf(json,
-                 "{\"bench\":\"driver\",\"host\":\"process\",\"protocol\":1,\"workload\":\"%s\",\"bytes\":%u,\"depth\":%u,"
-                 "\"servers\":%u,\"seconds\":%.3f,\"iops\":%.0f,\"calls_per_io\":%.4f,\"page_locks_per_io\":%.4f,"
-                 "\"pages_locked_per_io\":%.4f,\"mdls_per_io\":%.4f,\"pool_allocations_per_io\":%.6f,"
-                 "\"copies_per_io\":%.4f,\"bytes_copied_per_io\":%.1f,\"spin_locks_per_io\":%.4f,\"waits_per_io\":%.4f}\n",
-                 name, block_size, depth, settings.servers, seconds, ios / seconds, calls, locks, pages, mdls, pool,
-                 copies, bytes, spins, waits);
+    std::fprintf(
+        json,
+        "{\"bench\":\"driver\",\"host\":\"process\",\"protocol\":1,\"workload\":\"%s\",\"bytes\":%"
+        "u,\"depth\":%u,"
+        "\"servers\":%u,\"seconds\":%.3f,\"iops\":%.0f,\"calls_per_io\":%.4f,\"page_locks_per_io\":"
+        "%.4f,"
+        "\"pages_locked_per_io\":%.4f,\"mdls_per_io\":%.4f,\"pool_allocations_per_io\":%.6f,"
+        "\"copies_per_io\":%.4f,\"bytes_copied_per_io\":%.1f,\"spin_locks_per_io\":%.4f,\"waits_"
+        "per_io\":%.4f}\n",
+        name, block_size, depth, settings.servers, seconds, ios / seconds, calls, locks, pages,
+        mdls, pool, copies, bytes, spins, waits);
 }
 
 }  // namespace
@@ -191,10 +208,14 @@ void measure(Lab& lab, Server& server, bool writes, unsigned depth, const Settin
 int main(int argc, char** argv) {
     Settings settings;
     for (int index = 2; index + 1 < argc; index += 2) {
-        if (std::strcmp(argv[index], "--seconds") == 0) settings.seconds = std::atof(argv[index + 1]);
-        else if (std::strcmp(argv[index], "--servers") == 0) settings.servers = static_cast<unsigned>(std::atoi(argv[index + 1]));
-        else if (std::strcmp(argv[index], "--json") == 0) settings.json = argv[index + 1];
-        else argc = 0;
+        if (std::strcmp(argv[index], "--seconds") == 0)
+            settings.seconds = std::atof(argv[index + 1]);
+        else if (std::strcmp(argv[index], "--servers") == 0)
+            settings.servers = static_cast<unsigned>(std::atoi(argv[index + 1]));
+        else if (std::strcmp(argv[index], "--json") == 0)
+            settings.json = argv[index + 1];
+        else
+            argc = 0;
     }
     if (argc < 2 || argc % 2 != 0 || settings.seconds <= 0 || settings.servers == 0) {
         std::puts("usage: driver_bench WNBD.SYS [--seconds S] [--servers N] [--json FILE]");
@@ -218,9 +239,12 @@ int main(int argc, char** argv) {
         if (server.start(settings.servers)) {
             claim(process::wait_for_scans(30'000), "scans end");
             std::puts("                             per I/O");
-            std::puts("workload   depth      IOPS   calls   locks   pages    MDLs    pool  copies    bytes   spins   waits");
+            std::puts(
+                "workload   depth      IOPS   calls   locks   pages    MDLs    pool  copies    "
+                "bytes   spins   waits");
             for (const bool writes : {false, true}) {
-                for (const unsigned depth : {1U, 32U, 128U}) measure(lab, server, writes, depth, settings, json);
+                for (const unsigned depth : {1U, 32U, 128U})
+                    measure(lab, server, writes, depth, settings, json);
             }
             server.stop();
         }

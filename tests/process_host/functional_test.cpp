@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What wnbd.sys does, seen from the initiator, from the serving process and from PnP, one claim after the other.
-// Usage: functional_test WNBD.SYS
+// What wnbd.sys does, seen from the initiator, from the serving process and from PnP, one claim
+// after the other. Usage: functional_test WNBD.SYS
 #include <cstring>
 #include <memory>
 
@@ -42,35 +42,42 @@ Bytes cdb16(std::uint8_t opcode, std::uint64_t block, std::uint32_t count, std::
 
 Bytes pattern(std::size_t bytes, unsigned seed) {
     Bytes data(bytes);
-    for (std::size_t at = 0; at < bytes; ++at) data[at] = static_cast<std::uint8_t>(at * 7 + at / 251 + seed);
+    for (std::size_t at = 0; at < bytes; ++at)
+        data[at] = static_cast<std::uint8_t>(at * 7 + at / 251 + seed);
     return data;
 }
 
 bool same(const Bytes& memory, std::size_t offset, const Bytes& data) {
-    return memory.size() >= offset + data.size() && std::memcmp(memory.data() + offset, data.data(), data.size()) == 0;
+    return memory.size() >= offset + data.size() &&
+           std::memcmp(memory.data() + offset, data.data(), data.size()) == 0;
 }
 
 void expect_good(const char* what, const ScsiResult& result) {
-    claim(result.good(), "%s: SRB %02x, SCSI %02x, sense %x/%02x/%02x", what, result.srb_status, result.scsi_status,
-          result.sense_key, result.asc, result.ascq);
+    claim(result.good(), "%s: SRB %02x, SCSI %02x, sense %x/%02x/%02x", what, result.srb_status,
+          result.scsi_status, result.sense_key, result.asc, result.ascq);
 }
 
-void expect_sense(const char* what, const ScsiResult& result, unsigned key, unsigned asc, unsigned ascq) {
-    claim(result.scsi_status == 2 && result.sense_key == key && result.asc == asc && result.ascq == ascq,
-          "%s: SCSI %02x, sense %x/%02x/%02x, not %x/%02x/%02x", what, result.scsi_status, result.sense_key, result.asc,
-          result.ascq, key, asc, ascq);
+void expect_sense(const char* what, const ScsiResult& result, unsigned key, unsigned asc,
+                  unsigned ascq) {
+    claim(result.scsi_status == 2 && result.sense_key == key && result.asc == asc &&
+              result.ascq == ascq,
+          "%s: SCSI %02x, sense %x/%02x/%02x, not %x/%02x/%02x", what, result.scsi_status,
+          result.sense_key, result.asc, result.ascq, key, asc, ascq);
 }
 
 class Disk {
   public:
-    Disk(Lab& lab, std::uint32_t block_size, std::uint64_t blocks = 1000) : lab_(lab), server_(lab, 500) {
-        // The end of a disk before may still be PnP's business; it is the stress that lets the two overlap.
+    Disk(Lab& lab, std::uint32_t block_size, std::uint64_t blocks = 1000)
+        : lab_(lab), server_(lab, 500) {
+        // The end of a disk before may still be PnP's business; it is the stress that lets the two
+        // overlap.
         claim(process::wait_for_scans(60'000), "scans end");
         ready_ = server_.start(disk_properties("functional", blocks, block_size), 2);
     }
     [[nodiscard]] bool ready() const { return ready_; }
     MemoryServer& server() { return server_; }
-    ScsiResult run(const Bytes& cdb, Direction direction, Bytes& data, SrbForm form = SrbForm::Alternate) {
+    ScsiResult run(const Bytes& cdb, Direction direction, Bytes& data,
+                   SrbForm form = SrbForm::Alternate) {
         return scsi(lab_.adapter(), server_.address(), cdb, direction, data.data(),
                     static_cast<std::uint32_t>(data.size()), form);
     }
@@ -93,21 +100,25 @@ void read_and_write(Disk& disk, std::uint32_t block_size) {
         expect_good("READ(16)", read);
         claim(in == out && read.transferred == in.size(), "READ(16) gives what was written");
         out = pattern(block_size, seed + 9);
-        expect_good("WRITE(16) with FUA", disk.run(cdb16(0x8A, 999, 1, 0x08), Direction::Out, out, form));
+        expect_good("WRITE(16) with FUA",
+                    disk.run(cdb16(0x8A, 999, 1, 0x08), Direction::Out, out, form));
         claim(same(disk.server().memory, 999 * block_size, out), "the last block can be written");
     }
     claim(disk.server().seen.forced.load() == 2, "FUA reaches the server");
     Bytes big(2 * 1024 * 1024);
     const std::uint32_t most = static_cast<std::uint32_t>(big.size()) / block_size;
-    if (most <= 1000) expect_good("a read of 2 MiB", disk.run(cdb16(0x88, 0, most), Direction::In, big));
+    if (most <= 1000)
+        expect_good("a read of 2 MiB", disk.run(cdb16(0x88, 0, most), Direction::In, big));
     expect_good("SYNCHRONIZE CACHE", disk.run(cdb10(0x35, 0, 0)));
     claim(disk.server().seen.flushes.load() == 1, "the flush reaches the server");
 }
 
 void refusals(Disk& disk, std::uint32_t block_size) {
     Bytes data(2 * block_size);
-    expect_sense("a read behind the end", disk.run(cdb16(0x88, 999, 2), Direction::In, data), 5, 0x21, 0);
-    expect_sense("a read of 2^64-1", disk.run(cdb16(0x88, ~0ULL, 2), Direction::In, data), 5, 0x21, 0);
+    expect_sense("a read behind the end", disk.run(cdb16(0x88, 999, 2), Direction::In, data), 5,
+                 0x21, 0);
+    expect_sense("a read of 2^64-1", disk.run(cdb16(0x88, ~0ULL, 2), Direction::In, data), 5, 0x21,
+                 0);
     expect_sense("an unknown opcode", disk.run(Bytes{0xEE, 0, 0, 0, 0, 0}), 5, 0x20, 0);
     disk.server().answer.ScsiStatus = 2;
     disk.server().answer.SenseKey = 3;
@@ -122,13 +133,16 @@ void composed_commands(Disk& disk, std::uint32_t block_size) {
     Bytes first = pattern(block_size, 1);
     Bytes second = pattern(block_size, 2);
     expect_good("WRITE", disk.run(cdb10(0x2A, 20, 1), Direction::Out, first));
-    expect_good("VERIFY of what is there", disk.run(cdb10(0x2F, 20, 1, 0x02), Direction::Out, first));
-    expect_sense("VERIFY of something else", disk.run(cdb10(0x2F, 20, 1, 0x02), Direction::Out, second), 0xE, 0x1D, 0);
+    expect_good("VERIFY of what is there",
+                disk.run(cdb10(0x2F, 20, 1, 0x02), Direction::Out, first));
+    expect_sense("VERIFY of something else",
+                 disk.run(cdb10(0x2F, 20, 1, 0x02), Direction::Out, second), 0xE, 0x1D, 0);
     expect_good("VERIFY without data", disk.run(cdb10(0x2F, 20, 1)));
 
     expect_good("WRITE SAME(16)", disk.run(cdb16(0x93, 30, 5), Direction::Out, second));
     bool all = true;
-    for (std::size_t block = 30; block < 35; ++block) all = all && same(server.memory, block * block_size, second);
+    for (std::size_t block = 30; block < 35; ++block)
+        all = all && same(server.memory, block * block_size, second);
     claim(all && !same(server.memory, 35 * block_size, second), "WRITE SAME fills its five blocks");
 
     Bytes both = first;
@@ -137,7 +151,8 @@ void composed_commands(Disk& disk, std::uint32_t block_size) {
     compare[13] = 1;
     expect_good("COMPARE AND WRITE that matches", disk.run(compare, Direction::Out, both));
     claim(same(server.memory, 20 * block_size, second), "it writes");
-    expect_sense("COMPARE AND WRITE that does not", disk.run(compare, Direction::Out, both), 0xE, 0x1D, 0);
+    expect_sense("COMPARE AND WRITE that does not", disk.run(compare, Direction::Out, both), 0xE,
+                 0x1D, 0);
     claim(same(server.memory, 20 * block_size, second), "it does not write");
 
     Bytes list(8 + 2 * 16);
@@ -152,8 +167,10 @@ void composed_commands(Disk& disk, std::uint32_t block_size) {
     unmap[8] = static_cast<std::uint8_t>(list.size());
     expect_good("UNMAP of two ranges", disk.run(unmap, Direction::Out, list));
     const Bytes zeroes(block_size);
-    claim(same(server.memory, 30 * block_size, zeroes) && same(server.memory, 31 * block_size, zeroes) &&
-              same(server.memory, 32 * block_size, second) && same(server.memory, 34 * block_size, zeroes),
+    claim(same(server.memory, 30 * block_size, zeroes) &&
+              same(server.memory, 31 * block_size, zeroes) &&
+              same(server.memory, 32 * block_size, second) &&
+              same(server.memory, 34 * block_size, zeroes),
           "UNMAP reaches exactly its blocks");
 }
 
@@ -170,21 +187,25 @@ void resizing(Disk& disk, std::uint32_t block_size) {
     const NTSTATUS status = disk.server().client().resize(disk.server().id(), 800);
     claim(NT_SUCCESS(status), "SET_DISK_SIZE gave %08lx", static_cast<unsigned long>(status));
     Bytes data(block_size);
-    expect_sense("the next command", disk.run(cdb10(0x28, 0, 1), Direction::In, data), 6, 0x2A, 0x09);
+    expect_sense("the next command", disk.run(cdb10(0x28, 0, 1), Direction::In, data), 6, 0x2A,
+                 0x09);
     expect_good("the one after", disk.run(cdb10(0x28, 0, 1), Direction::In, data));
     expect_good("READ CAPACITY(16)", disk.run(cdb, Direction::In, capacity));
     claim(load_big_endian<std::uint64_t>(capacity.data()) == 799, "the new capacity is told");
-    expect_sense("a read behind the new end", disk.run(cdb10(0x28, 800, 1), Direction::In, data), 5, 0x21, 0);
+    expect_sense("a read behind the new end", disk.run(cdb10(0x28, 800, 1), Direction::In, data), 5,
+                 0x21, 0);
 }
 
 void counters_add_up(Disk& disk) {
     WNBD_DRV_STATS stats{};
     const NTSTATUS status = disk.server().client().stats("functional", stats);
     claim(NT_SUCCESS(status), "STATS gave %08lx", static_cast<unsigned long>(status));
-    claim(stats.OutstandingIOCount == 0 && stats.PendingSubmittedIORequests == 0 && stats.UnsubmittedIORequests == 0,
+    claim(stats.OutstandingIOCount == 0 && stats.PendingSubmittedIORequests == 0 &&
+              stats.UnsubmittedIORequests == 0,
           "nothing is outstanding at rest");
-    claim(stats.TotalSubmittedIORequests == stats.TotalReceivedIOReplies, "%lld submitted, %lld replies",
-          static_cast<long long>(stats.TotalSubmittedIORequests), static_cast<long long>(stats.TotalReceivedIOReplies));
+    claim(stats.TotalSubmittedIORequests == stats.TotalReceivedIOReplies,
+          "%lld submitted, %lld replies", static_cast<long long>(stats.TotalSubmittedIORequests),
+          static_cast<long long>(stats.TotalReceivedIOReplies));
 }
 
 /// A read that is sent and not waited for.
@@ -211,15 +232,19 @@ struct Pending {
         wnbd::lab::submit(lab.adapter(), request);
     }
     bool wait(unsigned milliseconds) {
-        for (unsigned waited = 0; done.load() == 0 && waited < milliseconds; ++waited) os::sleep_ms(1);
+        for (unsigned waited = 0; done.load() == 0 && waited < milliseconds; ++waited)
+            os::sleep_ms(1);
         return done.load() != 0;
     }
 };
 
+/// Waits until the server holds that many requests back.
 void wait_until_held(MemoryServer& server, std::uint64_t count) {
-    for (int waited = 0; server.seen.held.load() < count && waited < 5000; ++waited) os::sleep_ms(1);
-    claim(server.seen.held.load() == count, "the server has %llu requests in hand",
-          static_cast<unsigned long long>(server.seen.held.load()));
+    for (int waited = 0; server.in_hand.load() != count && waited < 5000; ++waited)
+        os::sleep_ms(1);
+    claim(server.in_hand.load() == count, "the server has %llu requests in hand, not %llu",
+          static_cast<unsigned long long>(server.in_hand.load()),
+          static_cast<unsigned long long>(count));
 }
 
 void plug_and_play(Lab& lab) {
@@ -241,18 +266,22 @@ void plug_and_play(Lab& lab) {
     pending.submit(lab, disk.server().address(), 512);
     wait_until_held(disk.server(), 1);
     NTSTATUS status = process::eject_child(children[0].pdo);
-    claim(status == STATUS_DEVICE_BUSY, "ejecting a busy disk gave %08lx", static_cast<unsigned long>(status));
+    claim(status == STATUS_DEVICE_BUSY, "ejecting a busy disk gave %08lx",
+          static_cast<unsigned long>(status));
     disk.server().hold.store(false);
     claim(pending.wait(5000) && pending.request.srb_status == 1, "the read ends well");
     status = process::eject_child(children[0].pdo);
-    claim(NT_SUCCESS(status), "ejecting an idle disk gave %08lx", static_cast<unsigned long>(status));
-    for (int waited = 0; waited < 2000 && NT_SUCCESS(disk.server().client().show("functional", info)); ++waited) {
+    claim(NT_SUCCESS(status), "ejecting an idle disk gave %08lx",
+          static_cast<unsigned long>(status));
+    for (int waited = 0;
+         waited < 2000 && NT_SUCCESS(disk.server().client().show("functional", info)); ++waited) {
         os::sleep_ms(1);
     }
     status = disk.server().client().show("functional", info);
     claim(status == STATUS_OBJECT_NAME_NOT_FOUND, "an ejected disk still answers: %08lx",
           static_cast<unsigned long>(status));
-    claim(process::wait_for_scans(20'000) && process::children_of(root).empty(), "its device is gone");
+    claim(process::wait_for_scans(20'000) && process::children_of(root).empty(),
+          "its device is gone");
 }
 
 void resets_and_death(Lab& lab) {
@@ -267,37 +296,41 @@ void resets_and_death(Lab& lab) {
         {"a target reset", [&] { wnbd::lab::reset_target(lab.adapter(), address); }},
         {"a bus reset", [&] { wnbd::lab::reset_bus(lab.adapter(), 0); }},
     };
-    std::uint64_t held = 0;
     for (const auto& reset : resets) {
         // Both server threads get one, the third waits in the driver.
         disk->server().hold.store(true);
         Pending pending[3];
-        for (Pending& each : pending) each.submit(lab, address, 512);
-        wait_until_held(disk->server(), held += 2);
+        for (Pending& each : pending)
+            each.submit(lab, address, 512);
+        wait_until_held(disk->server(), 2);
         reset.act();
         for (Pending& each : pending) {
-            claim(each.wait(5000) && each.request.srb_status != 1, "%s ends what is out: SRB status %02x", reset.name,
-                  each.request.srb_status);
+            claim(each.wait(5000) && each.request.srb_status != 1,
+                  "%s ends what is out: SRB status %02x", reset.name, each.request.srb_status);
         }
         disk->server().hold.store(false);
+        wait_until_held(disk->server(), 0);
         Bytes data(512);
-        for (int attempt = 0; attempt < 3 && !disk->run(cdb10(0x28, 0, 1), Direction::In, data).good(); ++attempt) {
+        for (int attempt = 0;
+             attempt < 3 && !disk->run(cdb10(0x28, 0, 1), Direction::In, data).good(); ++attempt) {
         }
         expect_good("a read after the reset", disk->run(cdb10(0x28, 0, 1), Direction::In, data));
     }
     // The owner dies with requests in hand: they end, and the disk goes.
     disk->server().hold.store(true);
     Pending pending[3];
-    for (Pending& each : pending) each.submit(lab, address, 512);
-    wait_until_held(disk->server(), held + 2);
+    for (Pending& each : pending)
+        each.submit(lab, address, 512);
+    wait_until_held(disk->server(), 2);
     claim(disk->server().client().kill(), "the serving process can be killed");
     for (Pending& each : pending) {
-        claim(each.wait(5000) && each.request.srb_status != 1, "the owner's death ends what is out: SRB status %02x",
-              each.request.srb_status);
+        claim(each.wait(5000) && each.request.srb_status != 1,
+              "the owner's death ends what is out: SRB status %02x", each.request.srb_status);
     }
     Client other(900, lab.device());
     WNBD_CONNECTION_INFO info{};
-    claim(other.show("functional", info) == STATUS_OBJECT_NAME_NOT_FOUND, "the dead owner's disk is gone");
+    claim(other.show("functional", info) == STATUS_OBJECT_NAME_NOT_FOUND,
+          "the dead owner's disk is gone");
 }
 
 void handle_closed(Lab& lab) {
@@ -309,7 +342,8 @@ void handle_closed(Lab& lab) {
         claim(NT_SUCCESS(other.show("closing", info)), "SHOW finds it");
     }
     WNBD_CONNECTION_INFO info{};
-    claim(other.show("closing", info) == STATUS_OBJECT_NAME_NOT_FOUND, "closing the owner's handle removes its disk");
+    claim(other.show("closing", info) == STATUS_OBJECT_NAME_NOT_FOUND,
+          "closing the owner's handle removes its disk");
 }
 
 void many_disks(Lab& lab) {
@@ -326,7 +360,8 @@ void many_disks(Lab& lab) {
     claim(made == 128 && status == STATUS_TOO_MANY_ADDRESSES, "%u disks, then %08lx", made,
           static_cast<unsigned long>(status));
     claim(process::wait_for_scans(60'000), "the scan ends");
-    claim(process::children_of(lab.host().adapter_pdo()).size() == made, "each disk has its device");
+    claim(process::children_of(lab.host().adapter_pdo()).size() == made,
+          "each disk has its device");
     // The handle's end takes them all away.
 }
 

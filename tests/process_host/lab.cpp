@@ -33,11 +33,16 @@ KIRQL raise_to_dispatch() {
     if (old < DISPATCH_LEVEL) thread.irql = DISPATCH_LEVEL;
     return old;
 }
-void lower_irql(KIRQL old) { kernel::this_thread().irql = old; }
-KIRQL current_irql() { return kernel::this_thread().irql; }
+void lower_irql(KIRQL old) {
+    kernel::this_thread().irql = old;
+}
+KIRQL current_irql() {
+    return kernel::this_thread().irql;
+}
 
 bool copy_user(void* user, void* system, std::size_t bytes, bool to_user) {
-    if (lab::os::first_fault(reinterpret_cast<std::uintptr_t>(user), bytes, to_user) != 0) return false;
+    if (lab::os::first_fault(reinterpret_cast<std::uintptr_t>(user), bytes, to_user) != 0)
+        return false;
     if (to_user) {
         std::memcpy(user, system, bytes);
     } else {
@@ -46,7 +51,8 @@ bool copy_user(void* user, void* system, std::size_t bytes, bool to_user) {
     return true;
 }
 
-/// Callers come on their own threads here: the work runs in place, and a wait in it is the caller's own.
+/// Callers come on their own threads here: the work runs in place, and a wait in it is the caller's
+/// own.
 NTSTATUS run_in_place(PIRP irp, bool, NTSTATUS (*work)(void* context, PIRP irp), void* context) {
     return work(context, irp);
 }
@@ -60,7 +66,8 @@ void install_host_services() {
     services.copy_user = copy_user;
     services.sends_cleanup = true;
     lab::set_host(services);
-    lab::set_violation_sink([](const char* rule, const char* detail) { kernel::violation(rule, "%s", detail); });
+    lab::set_violation_sink(
+        [](const char* rule, const char* detail) { kernel::violation(rule, "%s", detail); });
 }
 
 template <std::size_t size>
@@ -80,11 +87,15 @@ Client::~Client() {
     if (file_ != nullptr && !process_.dying.load()) process::File::close(file_);
 }
 
-bool Client::kill(std::uint32_t timeout_ms) { return process::end_process(process_, timeout_ms); }
+bool Client::kill(std::uint32_t timeout_ms) {
+    return process::end_process(process_, timeout_ms);
+}
 
-NTSTATUS Client::control(const void* input, ULONG input_length, void* output, ULONG output_length, ULONG& returned) {
+NTSTATUS Client::control(const void* input, ULONG input_length, void* output, ULONG output_length,
+                         ULONG& returned) {
     const process::ProcessScope scope(process_);
-    return file_->device_io_control(service_ioctl, input, input_length, output, output_length, returned);
+    return file_->device_io_control(service_ioctl, input, input_length, output, output_length,
+                                    returned);
 }
 
 NTSTATUS Client::create(const WNBD_PROPERTIES& properties, WNBD_CONNECTION_INFO& info) {
@@ -129,7 +140,8 @@ NTSTATUS Client::resize(WNBD_CONNECTION_ID id, std::uint64_t blocks) {
     return control(&command, sizeof command, nullptr, 0, returned);
 }
 
-NTSTATUS Client::fetch(WNBD_CONNECTION_ID id, WNBD_IO_REQUEST& request, void* buffer, std::uint32_t bytes) {
+NTSTATUS Client::fetch(WNBD_CONNECTION_ID id, WNBD_IO_REQUEST& request, void* buffer,
+                       std::uint32_t bytes) {
     WNBD_IOCTL_FETCH_REQ_COMMAND command{};
     command.IoControlCode = IOCTL_WNBD_FETCH_REQ;
     command.ConnectionId = id;
@@ -141,8 +153,8 @@ NTSTATUS Client::fetch(WNBD_CONNECTION_ID id, WNBD_IO_REQUEST& request, void* bu
     return status;
 }
 
-NTSTATUS Client::respond(WNBD_CONNECTION_ID id, const WNBD_IO_REQUEST& request, const WNBD_STATUS& status,
-                         const void* data, std::uint32_t bytes) {
+NTSTATUS Client::respond(WNBD_CONNECTION_ID id, const WNBD_IO_REQUEST& request,
+                         const WNBD_STATUS& status, const void* data, std::uint32_t bytes) {
     WNBD_IOCTL_SEND_RSP_COMMAND command{};
     command.IoControlCode = IOCTL_WNBD_SEND_RSP;
     command.ConnectionId = id;
@@ -189,7 +201,8 @@ bool Lab::start(const std::string& driver_path, const lab::PortOptions& options)
     const std::vector<lab::Adapter*> started = lab::adapters();
     device_ = process::find_interface(WNBD_GUID);
     if (started.empty() || device_ == nullptr) {
-        error_ = started.empty() ? "no adapter was started" : "the driver's device interface is not enabled";
+        error_ = started.empty() ? "no adapter was started"
+                                 : "the driver's device interface is not enabled";
         return false;
     }
     adapter_ = started.front();
@@ -206,7 +219,9 @@ bool Lab::stop(bool surprise) {
     return true;
 }
 
-bool ScsiResult::good() const noexcept { return srb_status == 1 && scsi_status == 0; }
+bool ScsiResult::good() const noexcept {
+    return srb_status == 1 && scsi_status == 0;
+}
 
 ScsiResult scsi(lab::Adapter& adapter, lab::Address address, const std::vector<std::uint8_t>& cdb,
                 lab::Direction direction, void* data, std::uint32_t bytes, lab::SrbForm form) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// wnbd.sys in the one-process host with the lab's Storport under it, and typed calls to it: what the stress, the sweep,
-// the functional test and the benchmark share.
+// wnbd.sys in the one-process host with the lab's Storport under it, and typed calls to it: what
+// the stress, the sweep, the functional test and the benchmark share.
 #pragma once
 
 #include <cstdint>
@@ -36,16 +36,18 @@ class Client {
     bool kill(std::uint32_t timeout_ms = 20'000);
 
     /// One DeviceIoControl on the calling thread, which works for this process meanwhile.
-    NTSTATUS control(const void* input, ULONG input_length, void* output, ULONG output_length, ULONG& returned);
+    NTSTATUS control(const void* input, ULONG input_length, void* output, ULONG output_length,
+                     ULONG& returned);
 
     NTSTATUS create(const WNBD_PROPERTIES& properties, WNBD_CONNECTION_INFO& info);
     NTSTATUS remove(const char* name);
     NTSTATUS show(const char* name, WNBD_CONNECTION_INFO& info);
     NTSTATUS stats(const char* name, WNBD_DRV_STATS& stats);
     NTSTATUS resize(WNBD_CONNECTION_ID id, std::uint64_t blocks);
-    NTSTATUS fetch(WNBD_CONNECTION_ID id, WNBD_IO_REQUEST& request, void* buffer, std::uint32_t bytes);
-    NTSTATUS respond(WNBD_CONNECTION_ID id, const WNBD_IO_REQUEST& request, const WNBD_STATUS& status,
-                     const void* data, std::uint32_t bytes);
+    NTSTATUS fetch(WNBD_CONNECTION_ID id, WNBD_IO_REQUEST& request, void* buffer,
+                   std::uint32_t bytes);
+    NTSTATUS respond(WNBD_CONNECTION_ID id, const WNBD_IO_REQUEST& request,
+                     const WNBD_STATUS& status, const void* data, std::uint32_t bytes);
 
   private:
     process::Process process_;
@@ -92,7 +94,7 @@ struct ScsiResult {
     [[nodiscard]] bool good() const noexcept;
 };
 ScsiResult scsi(lab::Adapter& adapter, lab::Address address, const std::vector<std::uint8_t>& cdb,
-                lab::Direction direction = lab::Direction::None, void* data = nullptr, std::uint32_t bytes = 0,
-                lab::SrbForm form = lab::SrbForm::Adapter);
+                lab::Direction direction = lab::Direction::None, void* data = nullptr,
+                std::uint32_t bytes = 0, lab::SrbForm form = lab::SrbForm::Adapter);
 
 }  // namespace wnbd::test

@@ -12,7 +12,8 @@ bool MemoryServer::start(const WNBD_PROPERTIES& properties, unsigned threads) {
     memory.assign(properties.BlockCount * properties.BlockSize, 0);
     if (!claim(client_.opened(), "the adapter can be opened")) return false;
     const NTSTATUS status = client_.create(properties, info_);
-    if (!claim(NT_SUCCESS(status), "CREATE gave %08lx", static_cast<unsigned long>(status))) return false;
+    if (!claim(NT_SUCCESS(status), "CREATE gave %08lx", static_cast<unsigned long>(status)))
+        return false;
     started_ = true;
     for (unsigned index = 0; index < threads; ++index) {
         running_.fetch_add(1);
@@ -28,7 +29,8 @@ void MemoryServer::stop() {
     started_ = false;
     hold.store(false);
     client_.remove(properties_.InstanceName);
-    while (running_.load() != 0) lab::os::sleep_ms(1);
+    while (running_.load() != 0)
+        lab::os::sleep_ms(1);
 }
 
 void MemoryServer::thread_main(void* context) {
@@ -43,11 +45,13 @@ void MemoryServer::thread_main(void* context) {
 }
 
 /// Does the request; gives the bytes of `buffer` that go back with the reply.
-std::uint32_t MemoryServer::apply(const WNBD_IO_REQUEST& request, std::vector<std::uint8_t>& buffer) {
+std::uint32_t MemoryServer::apply(const WNBD_IO_REQUEST& request,
+                                  std::vector<std::uint8_t>& buffer) {
     const std::uint32_t block_size = properties_.BlockSize;
     const auto in_range = [&](std::uint64_t block, std::uint64_t count) {
-        return claim((block + count) * block_size <= memory.size(), "a request for block %llu + %llu",
-                     static_cast<unsigned long long>(block), static_cast<unsigned long long>(count));
+        return claim((block + count) * block_size <= memory.size(),
+                     "a request for block %llu + %llu", static_cast<unsigned long long>(block),
+                     static_cast<unsigned long long>(count));
     };
     const std::lock_guard guard(mutex_);
     const std::uint64_t block = request.Cmd.Read.BlockAddress;
@@ -82,16 +86,19 @@ std::uint32_t MemoryServer::apply(const WNBD_IO_REQUEST& request, std::vector<st
 
 bool MemoryServer::serve_one(std::vector<std::uint8_t>& buffer) {
     WNBD_IO_REQUEST request{};
-    const NTSTATUS status =
-        client_.fetch(info_.ConnectionId, request, buffer.data(), static_cast<std::uint32_t>(buffer.size()));
+    const NTSTATUS status = client_.fetch(info_.ConnectionId, request, buffer.data(),
+                                          static_cast<std::uint32_t>(buffer.size()));
     if (!NT_SUCCESS(status) || request.RequestType == WnbdReqTypeDisconnect) return false;
     if (hold.load()) {
-        seen.held.fetch_add(1);
-        while (hold.load() && !client_.process().dying.load()) lab::os::sleep_ms(1);
+        in_hand.fetch_add(1);
+        while (hold.load() && !client_.process().dying.load())
+            lab::os::sleep_ms(1);
+        in_hand.fetch_sub(1);
     }
     const bool fails = answer.ScsiStatus != 0;
     const std::uint32_t bytes = fails ? 0 : apply(request, buffer);
-    client_.respond(info_.ConnectionId, request, answer, bytes == 0 ? nullptr : buffer.data(), bytes);
+    client_.respond(info_.ConnectionId, request, answer, bytes == 0 ? nullptr : buffer.data(),
+                    bytes);
     return true;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A process that serves one disk from plain memory with any number of threads; for tests that look at what arrives.
+// A process that serves one disk from plain memory with any number of threads; for tests that look
+// at what arrives.
 #pragma once
 
 #include <atomic>
@@ -27,8 +28,8 @@ class MemoryServer {
 
     [[nodiscard]] Client& client() noexcept { return client_; }
     [[nodiscard]] lab::Address address() const noexcept {
-        return {static_cast<std::uint8_t>(info_.BusNumber), static_cast<std::uint8_t>(info_.TargetId),
-                static_cast<std::uint8_t>(info_.Lun)};
+        return {static_cast<std::uint8_t>(info_.BusNumber),
+                static_cast<std::uint8_t>(info_.TargetId), static_cast<std::uint8_t>(info_.Lun)};
     }
     [[nodiscard]] WNBD_CONNECTION_ID id() const noexcept { return info_.ConnectionId; }
     /// The disk's bytes; look at them only while nothing is under way.
@@ -36,11 +37,13 @@ class MemoryServer {
 
     /// Replies are held back while this is set.
     std::atomic<bool> hold{false};
+    /// Requests that are held back now.
+    std::atomic<std::uint64_t> in_hand{0};
     /// What every request is answered, if its ScsiStatus is not 0. Set while nothing is under way.
     WNBD_STATUS answer{};
 
     struct Seen {
-        std::atomic<std::uint64_t> reads{0}, writes{0}, flushes{0}, unmaps{0}, forced{0}, held{0};
+        std::atomic<std::uint64_t> reads{0}, writes{0}, flushes{0}, unmaps{0}, forced{0};
     };
     Seen seen;
 

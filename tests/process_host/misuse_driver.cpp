@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A driver that does wrong on demand: what the verifier must see needs real driver code, compiled and linked as wnbd.sys
-// is. The test calls StartIo with the number of the misuse where the device object should be.
+// A driver that does wrong on demand: what the verifier must see needs real driver code, compiled
+// and linked as wnbd.sys is. The test calls StartIo with the number of the misuse where the device
+// object should be.
+#include <bits/exception_defines.h>
+
 #include "driver/ddk/kernel.h"
 #include "tests/process_host/misuse.h"
-
-#include <bits/exception_defines.h>
 #undef __try
 #undef __catch
 
@@ -23,7 +24,9 @@ template <typename Function>
     return status;
 }
 
-[[gnu::noinline]] void store(volatile char* address) { *address = 1; }
+[[gnu::noinline]] void store(volatile char* address) {
+    *address = 1;
+}
 
 /// What MmProbeAndLockPages says about user memory: the exception's code, or success.
 NTSTATUS probe(void* address, ULONG bytes, LOCK_OPERATION operation) {
@@ -36,7 +39,9 @@ NTSTATUS probe(void* address, ULONG bytes, LOCK_OPERATION operation) {
 }
 
 // Not inlined into a tail call: the verifier knows the driver by the return address.
-[[gnu::noinline]] char* block() { return static_cast<char*>(ExAllocatePoolWithTag(nx, 100, tag)); }
+[[gnu::noinline]] char* block() {
+    return static_cast<char*>(ExAllocatePoolWithTag(nx, 100, tag));
+}
 
 char* volatile leaked;
 
@@ -75,7 +80,8 @@ void map_executable() {
     PMDL const mdl = IoAllocateMdl(page, sizeof page, FALSE, FALSE, nullptr);
     if (mdl == nullptr) return;
     MmProbeAndLockPages(mdl, KernelMode, IoWriteAccess);
-    (void)MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE, NormalPagePriority);
+    (void)MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE,
+                                       NormalPagePriority);
     MmUnlockPages(mdl);
     IoFreeMdl(mdl);
 }
@@ -88,7 +94,10 @@ void wrong_level() {
 
 void do_wrong(Misuse misuse, ProbeRequest* request) {
     switch (misuse) {
-        case Misuse::probe: request->status = probe(request->address, request->bytes, request->write ? IoWriteAccess : IoReadAccess); break;
+        case Misuse::probe:
+            request->status = probe(request->address, request->bytes,
+                                    request->write ? IoWriteAccess : IoReadAccess);
+            break;
         case Misuse::touch_after_free: touch_after_free(); break;
         case Misuse::touch_next_page: touch_next_page(); break;
         case Misuse::touch_slack: touch_slack(); break;
@@ -96,7 +105,9 @@ void do_wrong(Misuse misuse, ProbeRequest* request) {
         case Misuse::free_twice: free_twice(); break;
         case Misuse::wrong_tag: ExFreePoolWithTag(block(), tag + 1); break;
         case Misuse::leak_pool: leaked = block(); break;
-        case Misuse::executable_pool: ExFreePoolWithTag(ExAllocatePoolWithTag(NonPagedPool, 8, tag), tag); break;
+        case Misuse::executable_pool:
+            ExFreePoolWithTag(ExAllocatePoolWithTag(NonPagedPool, 8, tag), tag);
+            break;
         case Misuse::no_bytes: ExFreePoolWithTag(ExAllocatePoolWithTag(nx, 0, tag), tag); break;
         case Misuse::map_executable: map_executable(); break;
         case Misuse::paged_at_dispatch: wrong_level(); break;
@@ -111,7 +122,8 @@ void do_wrong(Misuse misuse, ProbeRequest* request) {
 }
 
 VOID NTAPI start_io(PDEVICE_OBJECT number, PIRP argument) {
-    do_wrong(static_cast<Misuse>(reinterpret_cast<ULONG_PTR>(number)), reinterpret_cast<ProbeRequest*>(argument));
+    do_wrong(static_cast<Misuse>(reinterpret_cast<ULONG_PTR>(number)),
+             reinterpret_cast<ProbeRequest*>(argument));
 }
 
 VOID NTAPI unload(PDRIVER_OBJECT) {}

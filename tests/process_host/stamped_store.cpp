@@ -22,10 +22,12 @@ StampedStore::StampedStore(std::uint64_t blocks, std::uint32_t block_size, std::
       block_size_(block_size),
       seed_(mix(seed)),
       memory_(std::make_unique<std::uint8_t[]>(blocks * block_size)) {
-    for (std::uint64_t block = 0; block < blocks; ++block) fill(block, 0, memory_.get() + block * block_size);
+    for (std::uint64_t block = 0; block < blocks; ++block)
+        fill(block, 0, memory_.get() + block * block_size);
 }
 
-void StampedStore::fill(std::uint64_t block, std::uint32_t version, std::uint8_t* target) const noexcept {
+void StampedStore::fill(std::uint64_t block, std::uint32_t version,
+                        std::uint8_t* target) const noexcept {
     const std::uint64_t head[2] = {block, version};
     std::memcpy(target, head, sizeof head);
     const std::uint64_t key = mix(seed_ ^ mix(block) ^ (std::uint64_t{version} << 32));
@@ -35,7 +37,8 @@ void StampedStore::fill(std::uint64_t block, std::uint32_t version, std::uint8_t
     }
 }
 
-std::int64_t StampedStore::version_of(std::uint64_t block, const std::uint8_t* bytes) const noexcept {
+std::int64_t StampedStore::version_of(std::uint64_t block,
+                                      const std::uint8_t* bytes) const noexcept {
     std::uint64_t head[2];
     std::memcpy(head, bytes, sizeof head);
     if (head[0] != block || head[1] > 0xFFFFFFFF) return -1;
@@ -53,11 +56,13 @@ std::int64_t StampedStore::version_of(std::uint64_t block, const std::uint8_t* b
 void StampedStore::read(std::uint64_t block, std::uint64_t count, std::uint8_t* target) noexcept {
     for (std::uint64_t index = 0; index < count; ++index) {
         const std::lock_guard guard(locks_[(block + index) % stripes]);
-        std::memcpy(target + index * block_size_, memory_.get() + (block + index) * block_size_, block_size_);
+        std::memcpy(target + index * block_size_, memory_.get() + (block + index) * block_size_,
+                    block_size_);
     }
 }
 
-bool StampedStore::write(std::uint64_t block, std::uint64_t count, const std::uint8_t* source) noexcept {
+bool StampedStore::write(std::uint64_t block, std::uint64_t count,
+                         const std::uint8_t* source) noexcept {
     bool intact = true;
     for (std::uint64_t index = 0; index < count; ++index) {
         const std::uint8_t* const from = source + index * block_size_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A disk's memory whose every block says which write made it. Each block's content is computed from its number and a
-// version; versions of a block only grow, so that a write that was given up and arrives late is told from a newer one.
+// A disk's memory whose every block says which write made it. Each block's content is computed from
+// its number and a version; versions of a block only grow, so that a write that was given up and
+// arrives late is told from a newer one.
 #pragma once
 
 #include <atomic>
@@ -22,7 +23,8 @@ class StampedStore {
     /// Writes the content of version `version` of the block to `target` (block_size bytes).
     void fill(std::uint64_t block, std::uint32_t version, std::uint8_t* target) const noexcept;
     /// The version whose content `bytes` are, or -1 if they are no version's.
-    [[nodiscard]] std::int64_t version_of(std::uint64_t block, const std::uint8_t* bytes) const noexcept;
+    [[nodiscard]] std::int64_t version_of(std::uint64_t block,
+                                          const std::uint8_t* bytes) const noexcept;
 
     // What a server does. Block-wise atomic; a stale version does not replace a newer one.
     void read(std::uint64_t block, std::uint64_t count, std::uint8_t* target) noexcept;
@@ -55,7 +57,9 @@ class BlockLedger {
     /// The version for the next write of the block.
     std::uint32_t next_version(std::uint64_t block) noexcept { return ++blocks_[block].newest; }
     /// A write of version `version` succeeded: no older one may show any more.
-    void settle(std::uint64_t block, std::uint32_t version) noexcept { blocks_[block].settled = version; }
+    void settle(std::uint64_t block, std::uint32_t version) noexcept {
+        blocks_[block].settled = version;
+    }
     /// True if a read may show the version: the last that succeeded, or one given up after it.
     [[nodiscard]] bool may_show(std::uint64_t block, std::int64_t version) const noexcept {
         return version >= blocks_[block].settled && version <= blocks_[block].newest;

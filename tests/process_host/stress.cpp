@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The driver under load in the one-process host: random reads and writes from several issuing and several serving
-// threads, every block's content checked, while disks are reset and removed and their owners killed at random moments.
-// Ends with code 0 only if no request was lost or completed twice, all content was right, the verifier found nothing
-// and an I/O in the steady state allocated no pool.
+// The driver under load in the one-process host: random reads and writes from several issuing and
+// several serving threads, every block's content checked, while disks are reset and removed and
+// their owners killed at random moments. Ends with code 0 only if no request was lost or completed
+// twice, all content was right, the verifier found nothing and an I/O in the steady state allocated
+// no pool.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,7 +30,7 @@ struct Options {
     unsigned servers = 4;
     unsigned depth = 64;
     std::uint32_t block_size = 512;
-    double faults = 0;       ///< probability of each pool, MDL and page-lock call of the driver to fail
+    double faults = 0;  ///< probability of each pool, MDL and page-lock call of the driver to fail
     unsigned chaos_ms = 20;  ///< mean time between two disturbances; 0: none
     bool verbose = false;
 };
@@ -51,15 +52,24 @@ bool parse(int argc, char** argv, Options& options) {
         }
         if (++index == argc) return false;
         const char* const value = argv[index];
-        if (name == "--ios") options.ios = std::strtoull(value, nullptr, 0);
-        else if (name == "--seed") options.seed = std::strtoull(value, nullptr, 0);
-        else if (name == "--issuers") options.issuers = static_cast<unsigned>(std::atoi(value));
-        else if (name == "--servers") options.servers = static_cast<unsigned>(std::atoi(value));
-        else if (name == "--depth") options.depth = static_cast<unsigned>(std::atoi(value));
-        else if (name == "--block-size") options.block_size = static_cast<std::uint32_t>(std::atoi(value));
-        else if (name == "--faults") options.faults = std::atof(value);
-        else if (name == "--chaos-ms") options.chaos_ms = static_cast<unsigned>(std::atoi(value));
-        else return false;
+        if (name == "--ios")
+            options.ios = std::strtoull(value, nullptr, 0);
+        else if (name == "--seed")
+            options.seed = std::strtoull(value, nullptr, 0);
+        else if (name == "--issuers")
+            options.issuers = static_cast<unsigned>(std::atoi(value));
+        else if (name == "--servers")
+            options.servers = static_cast<unsigned>(std::atoi(value));
+        else if (name == "--depth")
+            options.depth = static_cast<unsigned>(std::atoi(value));
+        else if (name == "--block-size")
+            options.block_size = static_cast<std::uint32_t>(std::atoi(value));
+        else if (name == "--faults")
+            options.faults = std::atof(value);
+        else if (name == "--chaos-ms")
+            options.chaos_ms = static_cast<unsigned>(std::atoi(value));
+        else
+            return false;
     }
     const bool block_size_good = options.block_size == 512 || options.block_size == 4096;
     return !options.driver.empty() && options.issuers != 0 && options.servers != 0 &&
@@ -77,7 +87,8 @@ struct Disturbances {
 /// Keeps the disk served, by one process after the other.
 class Serving {
   public:
-    Serving(Lab& lab, StampedStore& store, unsigned threads) : lab_(lab), store_(store), threads_(threads) {}
+    Serving(Lab& lab, StampedStore& store, unsigned threads)
+        : lab_(lab), store_(store), threads_(threads) {}
 
     /// Starts the next process; false if that cannot be done.
     bool next() {
@@ -99,25 +110,37 @@ class Serving {
 };
 
 /// One disturbance. False: the run cannot go on.
-bool disturb(Lab& lab, Client& admin, Serving& serving, const StressState& state, std::mt19937_64& random,
-             Disturbances& counts) {
+bool disturb(Lab& lab, Client& admin, Serving& serving, const StressState& state,
+             std::mt19937_64& random, Disturbances& counts) {
     switch (random() % 16) {
-        case 0: case 1: case 2: case 3: case 4: case 5:
+        case 0:
+        case 1:
+        case 2:
+        case 3:
+        case 4:
+        case 5:
             ++counts.unit_resets;
             wnbd::lab::reset_logical_unit(lab.adapter(), state.address);
             return true;
-        case 6: case 7: case 8:
+        case 6:
+        case 7:
+        case 8:
             ++counts.target_resets;
             wnbd::lab::reset_target(lab.adapter(), state.address);
             return true;
-        case 9: case 10: case 11:
+        case 9:
+        case 10:
+        case 11:
             ++counts.bus_resets;
             wnbd::lab::reset_bus(lab.adapter(), 0);
             return true;
-        case 12: case 13: {
+        case 12:
+        case 13: {
             ++counts.removals;
             const NTSTATUS status = admin.remove(disk_name);
-            return claim(NT_SUCCESS(status), "REMOVE gave %08lx", static_cast<unsigned long>(status)) && serving.next();
+            return claim(NT_SUCCESS(status), "REMOVE gave %08lx",
+                         static_cast<unsigned long>(status)) &&
+                   serving.next();
         }
         default:
             ++counts.deaths;
@@ -141,7 +164,8 @@ class Run {
     bool steady_state();
     bool under_disturbance();
     void start_issuers();
-    /// Waits until the issuers are done; calls `between` now and then. False: no progress for a minute.
+    /// Waits until the issuers are done; calls `between` now and then. False: no progress for a
+    /// minute.
     template <typename Between>
     bool wait_for_issuers(Between&& between);
     void check_everything_at_rest();
@@ -161,7 +185,8 @@ class Run {
 void Run::start_issuers() {
     issuers_.clear();
     for (unsigned index = 0; index < options_.issuers; ++index) {
-        const unsigned depth = options_.depth / options_.issuers + (index < options_.depth % options_.issuers ? 1 : 0);
+        const unsigned depth =
+            options_.depth / options_.issuers + (index < options_.depth % options_.issuers ? 1 : 0);
         issuers_.push_back(std::make_unique<StressIssuer>(state_, depth, random_()));
         claim(issuers_.back()->start(), "no issuing thread");
     }
@@ -174,7 +199,8 @@ bool Run::wait_for_issuers(Between&& between) {
     std::uint64_t last_change = os::now_100ns();
     for (;;) {
         bool all = true;
-        for (const auto& issuer : issuers_) all = all && issuer->ended();
+        for (const auto& issuer : issuers_)
+            all = all && issuer->ended();
         if (all) return true;
         const std::uint64_t now = os::now_100ns();
         if (state_.completed.load() != last_completed) {
@@ -197,16 +223,19 @@ void Run::print_counters(const char* phase, std::uint64_t ios, std::uint64_t sta
     const auto per_io = [ios](const std::atomic<std::uint64_t>& counter) {
         return static_cast<double>(counter.load()) / static_cast<double>(ios == 0 ? 1 : ios);
     };
-    std::printf("%s: %llu I/Os in %.1f s, %.0f a second; per I/O: %.4f pool allocations, %.2f MDLs, %.2f page locks, "
-                "%.2f copies, %.2f spin locks, %.2f waits\n",
-                phase, static_cast<unsigned long long>(ios), seconds, static_cast<double>(ios) / seconds,
-                per_io(counters.allocations), per_io(counters.mdl_allocations), per_io(counters.page_locks),
-                per_io(counters.copies), per_io(counters.spin_locks), per_io(counters.waits));
+    std::printf(
+        "%s: %llu I/Os in %.1f s, %.0f a second; per I/O: %.4f pool allocations, %.2f MDLs, %.2f "
+        "page locks, "
+        "%.2f copies, %.2f spin locks, %.2f waits\n",
+        phase, static_cast<unsigned long long>(ios), seconds, static_cast<double>(ios) / seconds,
+        per_io(counters.allocations), per_io(counters.mdl_allocations), per_io(counters.page_locks),
+        per_io(counters.copies), per_io(counters.spin_locks), per_io(counters.waits));
     std::fflush(stdout);
 }
 
 bool Run::steady_state() {
-    // A part of the I/Os without any disturbance: from the second thousand on nothing may be allocated.
+    // A part of the I/Os without any disturbance: from the second thousand on nothing may be
+    // allocated.
     const auto round = [this](std::uint64_t ios) {
         state_.wanted.store(state_.succeeded.load() + ios);
         start_issuers();
@@ -280,7 +309,8 @@ int Run::run() {
     {
         Client admin(1, lab_.device());
         const NTSTATUS removed = admin.remove(disk_name);
-        claim(NT_SUCCESS(removed), "the last REMOVE gave %08lx", static_cast<unsigned long>(removed));
+        claim(NT_SUCCESS(removed), "the last REMOVE gave %08lx",
+              static_cast<unsigned long>(removed));
         serving_.end();
     }
     check_everything_at_rest();
@@ -289,22 +319,25 @@ int Run::run() {
           static_cast<unsigned long long>(state_.completed.load()));
     claim(serving_.counters().damaged.load() == 0, "write payloads were damaged");
     const wnbd::lab::PortCounters port = wnbd::lab::counters(lab_.adapter());
-    claim(port.issued == port.completed && port.outstanding == 0, "the port issued %llu SRBs, %llu came back",
-          static_cast<unsigned long long>(port.issued), static_cast<unsigned long long>(port.completed));
-    std::printf("succeeded %llu, given up %llu, no disk %llu, late replies %llu, stale writes fenced %llu, "
-                "calls refused for want of resources %llu\n",
-                static_cast<unsigned long long>(state_.succeeded.load()),
-                static_cast<unsigned long long>(state_.given_up.load()),
-                static_cast<unsigned long long>(state_.absent.load()),
-                static_cast<unsigned long long>(serving_.counters().late.load()),
-                static_cast<unsigned long long>(store_.stale_writes()),
-                static_cast<unsigned long long>(serving_.counters().refused.load()));
-    std::printf("LUN resets %llu, target resets %llu, bus resets %llu, removals %llu, owners killed %llu\n",
-                static_cast<unsigned long long>(disturbances_.unit_resets),
-                static_cast<unsigned long long>(disturbances_.target_resets),
-                static_cast<unsigned long long>(disturbances_.bus_resets),
-                static_cast<unsigned long long>(disturbances_.removals),
-                static_cast<unsigned long long>(disturbances_.deaths));
+    claim(port.issued == port.completed && port.outstanding == 0,
+          "the port issued %llu SRBs, %llu came back", static_cast<unsigned long long>(port.issued),
+          static_cast<unsigned long long>(port.completed));
+    std::printf(
+        "succeeded %llu, given up %llu, no disk %llu, late replies %llu, stale writes fenced %llu, "
+        "calls refused for want of resources %llu\n",
+        static_cast<unsigned long long>(state_.succeeded.load()),
+        static_cast<unsigned long long>(state_.given_up.load()),
+        static_cast<unsigned long long>(state_.absent.load()),
+        static_cast<unsigned long long>(serving_.counters().late.load()),
+        static_cast<unsigned long long>(store_.stale_writes()),
+        static_cast<unsigned long long>(serving_.counters().refused.load()));
+    std::printf(
+        "LUN resets %llu, target resets %llu, bus resets %llu, removals %llu, owners killed %llu\n",
+        static_cast<unsigned long long>(disturbances_.unit_resets),
+        static_cast<unsigned long long>(disturbances_.target_resets),
+        static_cast<unsigned long long>(disturbances_.bus_resets),
+        static_cast<unsigned long long>(disturbances_.removals),
+        static_cast<unsigned long long>(disturbances_.deaths));
     claim(lab_.stop(), "the adapter cannot be removed: %s", lab_.error().c_str());
     return process::exit_code(report("stress"));
 }
@@ -314,17 +347,22 @@ int Run::run() {
 int main(int argc, char** argv) {
     Options options;
     if (!parse(argc, argv, options)) {
-        std::puts("usage: stress WNBD.SYS [--ios N] [--seed N] [--issuers N] [--servers N] [--depth N]\n"
-                  "              [--block-size 512|4096] [--faults PROBABILITY] [--chaos-ms N] [--verbose]");
+        std::puts(
+            "usage: stress WNBD.SYS [--ios N] [--seed N] [--issuers N] [--servers N] [--depth N]\n"
+            "              [--block-size 512|4096] [--faults PROBABILITY] [--chaos-ms N] "
+            "[--verbose]");
         return 2;
     }
     if (options.verbose) kernel::set_debug_sink([](const char* text) { os::print(text); });
     std::printf("stress: seed %llu, %llu I/Os, depth %u, %u issuing and %u serving threads\n",
-                static_cast<unsigned long long>(options.seed), static_cast<unsigned long long>(options.ios),
-                options.depth, options.issuers, options.servers);
+                static_cast<unsigned long long>(options.seed),
+                static_cast<unsigned long long>(options.ios), options.depth, options.issuers,
+                options.servers);
     std::fflush(stdout);
     const auto run = std::make_unique<Run>(options);
     const int code = run->run();
-    if (code != 0) std::printf("stress: FAILED with seed %llu\n", static_cast<unsigned long long>(options.seed));
+    if (code != 0)
+        std::printf("stress: FAILED with seed %llu\n",
+                    static_cast<unsigned long long>(options.seed));
     return code;
 }

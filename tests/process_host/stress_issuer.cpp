@@ -40,7 +40,8 @@ bool means_given_up(std::uint8_t srb_status) {
 
 }  // namespace
 
-StressIssuer::StressIssuer(StressState& state, unsigned depth, std::uint64_t seed) : state_(state), random_(seed) {
+StressIssuer::StressIssuer(StressState& state, unsigned depth, std::uint64_t seed)
+    : state_(state), random_(seed) {
     for (unsigned index = 0; index < depth; ++index) {
         auto slot = std::make_unique<Slot>();
         slot->owner = this;
@@ -50,7 +51,8 @@ StressIssuer::StressIssuer(StressState& state, unsigned depth, std::uint64_t see
 }
 
 StressIssuer::~StressIssuer() {
-    while (!ended()) lab::os::sleep_ms(1);
+    while (!ended())
+        lab::os::sleep_ms(1);
 }
 
 bool StressIssuer::start() {
@@ -85,12 +87,14 @@ void StressIssuer::prepare(Slot& slot) {
     const std::uint32_t block_size = state_.store.block_size();
     slot.writes = random_() % 2 == 0;
     do {
-        slot.count = static_cast<std::uint32_t>(1 + random_() % (random_() % 8 == 0 ? blocks_max : 1));
+        slot.count =
+            static_cast<std::uint32_t>(1 + random_() % (random_() % 8 == 0 ? blocks_max : 1));
         slot.block = random_() % (state_.store.blocks() - slot.count + 1);
     } while (!state_.ledger.claim(slot.block, slot.count));
     for (std::uint32_t index = 0; slot.writes && index < slot.count; ++index) {
         slot.versions[index] = state_.ledger.next_version(slot.block + index);
-        state_.store.fill(slot.block + index, slot.versions[index], slot.data.data() + std::size_t{index} * block_size);
+        state_.store.fill(slot.block + index, slot.versions[index],
+                          slot.data.data() + std::size_t{index} * block_size);
     }
     lab::Request& request = slot.request;
     request = lab::Request{};
@@ -117,7 +121,9 @@ void StressIssuer::prepare(Slot& slot) {
 
 bool StressIssuer::issue(Slot& slot) {
     if (state_.stop.load(std::memory_order_relaxed)) return false;
-    if (state_.succeeded.load(std::memory_order_relaxed) >= state_.wanted.load(std::memory_order_relaxed)) return false;
+    if (state_.succeeded.load(std::memory_order_relaxed) >=
+        state_.wanted.load(std::memory_order_relaxed))
+        return false;
     prepare(slot);
     slot.out.store(true);
     state_.submitted.fetch_add(1, std::memory_order_relaxed);
@@ -129,12 +135,14 @@ void StressIssuer::check_read(Slot& slot) {
     const std::uint32_t block_size = state_.store.block_size();
     if (slot.request.transferred != slot.request.data_length) {
         state_.unexpected.fetch_add(1);
-        claim(false, "a read of %u bytes succeeded with %u", slot.request.data_length, slot.request.transferred);
+        claim(false, "a read of %u bytes succeeded with %u", slot.request.data_length,
+              slot.request.transferred);
         return;
     }
     for (std::uint32_t index = 0; index < slot.count; ++index) {
         const std::uint64_t block = slot.block + index;
-        const std::int64_t version = state_.store.version_of(block, slot.data.data() + std::size_t{index} * block_size);
+        const std::int64_t version =
+            state_.store.version_of(block, slot.data.data() + std::size_t{index} * block_size);
         if (state_.ledger.may_show(block, version)) continue;
         state_.wrong.fetch_add(1);
         claim(false, "block %llu shows version %lld", static_cast<unsigned long long>(block),
@@ -160,15 +168,16 @@ void StressIssuer::settle(Slot& slot) {
         state_.given_up.fetch_add(1, std::memory_order_relaxed);
     } else {
         state_.unexpected.fetch_add(1);
-        claim(false, "SRB status %02x, SCSI status %02x for opcode %02x", status, slot.request.scsi_status,
-              slot.request.cdb[0]);
+        claim(false, "SRB status %02x, SCSI status %02x for opcode %02x", status,
+              slot.request.scsi_status, slot.request.cdb[0]);
     }
     state_.ledger.release(slot.block, slot.count);
 }
 
 void StressIssuer::run() {
     std::size_t out = 0;
-    for (const auto& slot : slots_) out += issue(*slot) ? 1 : 0;
+    for (const auto& slot : slots_)
+        out += issue(*slot) ? 1 : 0;
     while (out != 0) {
         const std::uint32_t seen = done_count_.load();
         Slot* slot = done_.exchange(nullptr, std::memory_order_acquire);

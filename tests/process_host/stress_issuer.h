@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The initiator's side of the stress: threads that keep a number of random reads and writes in flight and check what
-// comes back against the ledger.
+// The initiator's side of the stress: threads that keep a number of random reads and writes in
+// flight and check what comes back against the ledger.
 #pragma once
 
 #include <atomic>
@@ -20,14 +20,14 @@ struct StressState {
     StampedStore& store;
     BlockLedger& ledger;
     lab::Address address;
-    std::atomic<std::uint64_t> wanted{0};     ///< successful I/Os to do
+    std::atomic<std::uint64_t> wanted{0};  ///< successful I/Os to do
     std::atomic<std::uint64_t> succeeded{0};
     std::atomic<std::uint64_t> submitted{0};
     std::atomic<std::uint64_t> completed{0};
-    std::atomic<std::uint64_t> given_up{0};   ///< completed by a reset, an abort, a removal
-    std::atomic<std::uint64_t> absent{0};     ///< refused because there was no disk
-    std::atomic<std::uint64_t> wrong{0};      ///< blocks with content they must not have
-    std::atomic<std::uint64_t> unexpected{0}; ///< results that nothing explains
+    std::atomic<std::uint64_t> given_up{0};    ///< completed by a reset, an abort, a removal
+    std::atomic<std::uint64_t> absent{0};      ///< refused because there was no disk
+    std::atomic<std::uint64_t> wrong{0};       ///< blocks with content they must not have
+    std::atomic<std::uint64_t> unexpected{0};  ///< results that nothing explains
     std::atomic<bool> stop{false};
 };
 
@@ -68,7 +68,7 @@ class StressIssuer {
     StressState& state_;
     std::mt19937_64 random_;
     std::vector<std::unique_ptr<Slot>> slots_;
-    std::atomic<Slot*> done_{nullptr};        ///< completed, pushed by completion threads
+    std::atomic<Slot*> done_{nullptr};  ///< completed, pushed by completion threads
     std::atomic<std::uint32_t> done_count_{0};
     std::atomic<bool> ended_{false};
 };

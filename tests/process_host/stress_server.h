@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The serving side of the stress: a process that maps the disk and serves it from a store with several threads, until
-// the disk goes or the process is killed.
+// The serving side of the stress: a process that maps the disk and serves it from a store with
+// several threads, until the disk goes or the process is killed.
 #pragma once
 
 #include <atomic>
@@ -15,10 +15,11 @@ namespace wnbd::test {
 
 struct ServerCounters {
     std::atomic<std::uint64_t> served{0};
-    std::atomic<std::uint64_t> late{0};      ///< replies to requests that were given up (STATUS_NOT_FOUND)
-    std::atomic<std::uint64_t> refused{0};   ///< calls that failed for want of resources, repeated
-    std::atomic<std::uint64_t> damaged{0};   ///< write payloads that were no version of their block
-    std::atomic<std::uint64_t> odd{0};       ///< answers of the driver that make no sense
+    std::atomic<std::uint64_t> late{
+        0};  ///< replies to requests that were given up (STATUS_NOT_FOUND)
+    std::atomic<std::uint64_t> refused{0};  ///< calls that failed for want of resources, repeated
+    std::atomic<std::uint64_t> damaged{0};  ///< write payloads that were no version of their block
+    std::atomic<std::uint64_t> odd{0};      ///< answers of the driver that make no sense
 };
 
 class StressServer {
@@ -29,7 +30,8 @@ class StressServer {
     StressServer(const StressServer&) = delete;
     StressServer& operator=(const StressServer&) = delete;
 
-    /// Maps the disk and starts the threads. Resources may be short on purpose: then the call is repeated.
+    /// Maps the disk and starts the threads. Resources may be short on purpose: then the call is
+    /// repeated.
     bool start(const std::string& name, unsigned threads);
     /// Kills the process. False: it cannot be ended.
     bool kill() { return client_.kill(); }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Each rule of the verifier is broken once on purpose, and must be reported under its name; and doing the same thing
-// properly must not be. Usage: verifier_test MISUSE.SYS
+// Each rule of the verifier is broken once on purpose, and must be reported under its name; and
+// doing the same thing properly must not be. Usage: verifier_test MISUSE.SYS
+#include "lab/kernel/verifier.h"
+
 #include <cstring>
 #include <functional>
 #include <string>
@@ -9,7 +11,6 @@
 #include "lab/kernel/os.h"
 #include "lab/kernel/services.h"
 #include "lab/kernel/user_memory.h"
-#include "lab/kernel/verifier.h"
 #include "lab/process/driver_host.h"
 #include "lab/process/irp.h"
 #include "lab/process/objects.h"
@@ -26,7 +27,8 @@ namespace {
 
 struct Fatal {};
 
-/// Runs `wrong` and claims that exactly the rule `expected` was reported (nullptr: none), maybe several times.
+/// Runs `wrong` and claims that exactly the rule `expected` was reported (nullptr: none), maybe
+/// several times.
 void expect(const char* name, const char* expected, const std::function<void()>& wrong) {
     kernel::take_violations();
     const kernel::ThreadState before = {};
@@ -40,13 +42,14 @@ void expect(const char* name, const char* expected, const std::function<void()>&
     thread.critical_regions = 0;
     const std::vector<Violation> found = kernel::take_violations();
     if (expected == nullptr) {
-        claim(found.empty(), "%s: nothing is wrong, but %s", name, found.empty() ? "" : found[0].detail.c_str());
+        claim(found.empty(), "%s: nothing is wrong, but %s", name,
+              found.empty() ? "" : found[0].detail.c_str());
         return;
     }
     claim(!found.empty(), "%s: %s was not reported", name, expected);
     for (const Violation& violation : found) {
-        claim(violation.rule == expected, "%s: expected %s, got %s: %s", name, expected, violation.rule.c_str(),
-              violation.detail.c_str());
+        claim(violation.rule == expected, "%s: expected %s, got %s: %s", name, expected,
+              violation.rule.c_str(), violation.detail.c_str());
     }
 }
 
@@ -99,7 +102,8 @@ void test_locks() {
         KeAcquireSpinLock(&a, &old);
     });
     KeInitializeSpinLock(&a);
-    expect("a lock released that is not held", "lock-not-held", [&] { KeReleaseSpinLock(&b, PASSIVE_LEVEL); });
+    expect("a lock released that is not held", "lock-not-held",
+           [&] { KeReleaseSpinLock(&b, PASSIVE_LEVEL); });
     expect("the inner lock's release lowers too far", "irql", [&] {
         KIRQL first, second;
         KeAcquireSpinLock(&a, &first);
@@ -116,10 +120,12 @@ void test_locks() {
         wait();
         ExReleaseFastMutex(&mutex);
     });
-    expect("a critical region left that was not entered", "critical-region", [] { KeLeaveCriticalRegion(); });
+    expect("a critical region left that was not entered", "critical-region",
+           [] { KeLeaveCriticalRegion(); });
     expect("a callback that comes back with a lock", "lock-held", [&] {
         const kernel::CallbackGuard guard("the test");
-        kernel::this_thread().held[kernel::this_thread().held_count++] = {&a, kernel::LockKind::spin, false};
+        kernel::this_thread().held[kernel::this_thread().held_count++] = {
+            &a, kernel::LockKind::spin, false};
     });
     expect("a semaphore over its limit", "semaphore-limit", [] {
         static KSEMAPHORE semaphore;
@@ -144,8 +150,9 @@ void test_mdls() {
     expect("an MDL's proper life", nullptr, [&] {
         PMDL const mdl = make();
         MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);
-        claim(MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE,
-                                           static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | 0x40000000)) == page,
+        claim(MmMapLockedPagesSpecifyCache(
+                  mdl, KernelMode, MmCached, nullptr, FALSE,
+                  static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | 0x40000000)) == page,
               "a plain user page maps to itself");
         MmUnlockPages(mdl);
         IoFreeMdl(mdl);
@@ -170,8 +177,9 @@ void test_mdls() {
     });
     expect("an MDL mapped that is not locked", "mdl-map", [&] {
         PMDL const mdl = make();
-        MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE,
-                                     static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | 0x40000000));
+        MmMapLockedPagesSpecifyCache(
+            mdl, KernelMode, MmCached, nullptr, FALSE,
+            static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | 0x40000000));
         IoFreeMdl(mdl);
     });
     expect("an MDL freed twice", "mdl-use-after-free", [&] {
@@ -207,7 +215,12 @@ void test_services() {
         static std::atomic<std::uint32_t> go{0};
         // All workers are kept busy, so that the item stays queued.
         for (int index = 0; index < 8; ++index) {
-            kernel::queue_worker([](void*) { while (go.load() == 0) os::sleep_ms(1); }, nullptr);
+            kernel::queue_worker(
+                [](void*) {
+                    while (go.load() == 0)
+                        os::sleep_ms(1);
+                },
+                nullptr);
         }
         PIO_WORKITEM const item = IoAllocateWorkItem(nullptr);
         const auto routine = [](PDEVICE_OBJECT, PVOID) NTAPI {};
@@ -233,13 +246,15 @@ void test_services() {
     expect("a registry key left open", "handle-leak", [] {
         PDRIVER_OBJECT const driver = process::create_driver_object(L"x", nullptr, 0);
         OBJECT_ATTRIBUTES attributes;
-        InitializeObjectAttributes(&attributes, process::registry_path_of(driver), OBJ_KERNEL_HANDLE, nullptr, nullptr);
+        InitializeObjectAttributes(&attributes, process::registry_path_of(driver),
+                                   OBJ_KERNEL_HANDLE, nullptr, nullptr);
         HANDLE key = nullptr;
         ZwCreateKey(&key, KEY_READ, &attributes, 0, nullptr, 0, nullptr);
         process::check_registry_balance();
         process::free_driver_object(driver);
     });
-    expect("a registry key closed twice", "bad-handle", [] { ZwClose(reinterpret_cast<HANDLE>(0x4444)); });
+    expect("a registry key closed twice", "bad-handle",
+           [] { ZwClose(reinterpret_cast<HANDLE>(0x4444)); });
     expect("a device never deleted", "device-leak", [] {
         PDRIVER_OBJECT const driver = process::create_driver_object(L"x", nullptr, 0);
         PDEVICE_OBJECT device = nullptr;
@@ -274,13 +289,13 @@ NTSTATUS complete(PIRP irp, NTSTATUS status, ULONG_PTR information) {
 class ToyDevice {
   public:
     ToyDevice() : driver_(process::create_driver_object(L"toy", nullptr, 0)) {
-        const auto fine = [](PDEVICE_OBJECT, PIRP irp) NTAPI -> NTSTATUS { return complete(irp, STATUS_SUCCESS, 0); };
+        const auto fine = [](PDEVICE_OBJECT, PIRP irp)
+                              NTAPI -> NTSTATUS { return complete(irp, STATUS_SUCCESS, 0); };
         driver_->MajorFunction[IRP_MJ_CREATE] = fine;
         driver_->MajorFunction[IRP_MJ_CLEANUP] = fine;
         driver_->MajorFunction[IRP_MJ_CLOSE] = fine;
-        driver_->MajorFunction[IRP_MJ_DEVICE_CONTROL] = [](PDEVICE_OBJECT, PIRP irp) NTAPI -> NTSTATUS {
-            return dispatch_now(irp);
-        };
+        driver_->MajorFunction[IRP_MJ_DEVICE_CONTROL] =
+            [](PDEVICE_OBJECT, PIRP irp) NTAPI -> NTSTATUS { return dispatch_now(irp); };
         IoCreateDevice(driver_, 0, nullptr, FILE_DEVICE_UNKNOWN, 0, FALSE, &device_);
         NTSTATUS status;
         file_ = process::File::open(process_, device_, status);
@@ -297,8 +312,8 @@ class ToyDevice {
         dispatch_now = dispatch;
         char output[64];
         ULONG returned;
-        return file_->device_io_control(CTL_CODE(FILE_DEVICE_UNKNOWN, 1, METHOD_BUFFERED, 0), nullptr, 0, output,
-                                        output_length, returned);
+        return file_->device_io_control(CTL_CODE(FILE_DEVICE_UNKNOWN, 1, METHOD_BUFFERED, 0),
+                                        nullptr, 0, output, output_length, returned);
     }
     process::Process& process() { return process_; }
     /// Its process ended and took the handle with it.
@@ -314,7 +329,9 @@ class ToyDevice {
 void test_irps() {
     ToyDevice toy;
     expect("a device control served well", nullptr, [&] {
-        claim(toy.control([](PIRP irp) { return complete(irp, STATUS_SUCCESS, 5); }, 5) == STATUS_SUCCESS, "success");
+        claim(toy.control([](PIRP irp) { return complete(irp, STATUS_SUCCESS, 5); }, 5) ==
+                  STATUS_SUCCESS,
+              "success");
     });
     expect("a reply longer than its buffer", "information",
            [&] { toy.control([](PIRP irp) { return complete(irp, STATUS_SUCCESS, 6); }, 5); });
@@ -382,13 +399,16 @@ void test_process_death() {
                 inside.store(2);
             },
             toy);
-        while (inside.load() == 0) os::sleep_ms(1);
+        while (inside.load() == 0)
+            os::sleep_ms(1);
         os::sleep_ms(20);
         const bool ended = process::end_process(toy->process(), 300);
-        claim(ended == alertable, "a process with a thread in %s wait %s", alertable ? "an alertable" : "a deaf",
+        claim(ended == alertable, "a process with a thread in %s wait %s",
+              alertable ? "an alertable" : "a deaf",
               alertable ? "can be ended" : "cannot be ended");
         KeSetEvent(&release, 0, FALSE);
-        while (inside.load() != 2) os::sleep_ms(1);
+        while (inside.load() != 2)
+            os::sleep_ms(1);
         if (ended) toy->handle_is_gone();
         delete toy;
     };
@@ -396,8 +416,10 @@ void test_process_death() {
         run(
             [](PIRP irp) {
                 inside.store(1);
-                const NTSTATUS status = KeWaitForSingleObject(&release, Executive, KernelMode, TRUE, nullptr);
-                claim(status == STATUS_ALERTED, "the wait was alerted: %lx", static_cast<unsigned long>(status));
+                const NTSTATUS status =
+                    KeWaitForSingleObject(&release, Executive, KernelMode, TRUE, nullptr);
+                claim(status == STATUS_ALERTED, "the wait was alerted: %lx",
+                      static_cast<unsigned long>(status));
                 return complete(irp, STATUS_CANCELLED, 0);
             },
             true);
@@ -416,11 +438,14 @@ void test_process_death() {
 
 void test_driver(const char* path) {
     process::DriverHost host;
-    if (!claim(host.load(path, L"misuse", nullptr), "the misuse driver loads: %s", host.error().c_str())) return;
+    if (!claim(host.load(path, L"misuse", nullptr), "the misuse driver loads: %s",
+               host.error().c_str()))
+        return;
     const auto call = [&host](Misuse misuse, ProbeRequest* request = nullptr) {
         const kernel::CallbackGuard guard("StartIo");
-        host.driver()->DriverStartIo(reinterpret_cast<PDEVICE_OBJECT>(static_cast<ULONG_PTR>(misuse)),
-                                     reinterpret_cast<PIRP>(request));
+        host.driver()->DriverStartIo(
+            reinterpret_cast<PDEVICE_OBJECT>(static_cast<ULONG_PTR>(misuse)),
+            reinterpret_cast<PIRP>(request));
     };
     struct {
         const char* name;
@@ -439,7 +464,8 @@ void test_driver(const char* path) {
         {"paged pool at DISPATCH_LEVEL", "irql", Misuse::paged_at_dispatch},
         {"a callback that leaves the IRQL raised", "irql", Misuse::leave_raised},
     };
-    for (const auto& each : cases) expect(each.name, each.rule, [&] { call(each.misuse); });
+    for (const auto& each : cases)
+        expect(each.name, each.rule, [&] { call(each.misuse); });
 
     static char good[3 * 4096];
     static const char constant[8] = "const";
@@ -451,10 +477,14 @@ void test_driver(const char* path) {
     } const probes[] = {
         {"good memory", good, true, STATUS_SUCCESS},
         {"NULL", nullptr, false, STATUS_ACCESS_VIOLATION},
-        {"an address nobody has", reinterpret_cast<void*>(0x123450000), false, STATUS_ACCESS_VIOLATION},
-        {"the kernel's range", reinterpret_cast<void*>(0xFFFFF80000000000), false, STATUS_ACCESS_VIOLATION},
-        {"across the end of the user range", reinterpret_cast<void*>(0x7FFFFFFEFFFC), false, STATUS_ACCESS_VIOLATION},
-        {"the end of all addresses", reinterpret_cast<void*>(~ULONG_PTR{5}), false, STATUS_ACCESS_VIOLATION},
+        {"an address nobody has", reinterpret_cast<void*>(0x123450000), false,
+         STATUS_ACCESS_VIOLATION},
+        {"the kernel's range", reinterpret_cast<void*>(0xFFFFF80000000000), false,
+         STATUS_ACCESS_VIOLATION},
+        {"across the end of the user range", reinterpret_cast<void*>(0x7FFFFFFEFFFC), false,
+         STATUS_ACCESS_VIOLATION},
+        {"the end of all addresses", reinterpret_cast<void*>(~ULONG_PTR{5}), false,
+         STATUS_ACCESS_VIOLATION},
         {"read-only memory, to read", const_cast<char*>(constant), false, STATUS_SUCCESS},
         {"read-only memory, to write", const_cast<char*>(constant), true, STATUS_ACCESS_VIOLATION},
     };
@@ -473,7 +503,8 @@ void test_driver(const char* path) {
         call(Misuse::allocate_once, &second);
         call(Misuse::allocate_once, &third);
         kernel::set_fault_plan({});
-        claim(first.status == 0 && second.status != 0 && third.status == 0, "the second allocation alone fails");
+        claim(first.status == 0 && second.status != 0 && third.status == 0,
+              "the second allocation alone fails");
     });
     expect("a block never freed", "pool-leak", [&] {
         call(Misuse::leak_pool);

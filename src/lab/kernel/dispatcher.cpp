@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Events, semaphores and waits. An object's SignalState is the word its waiters sleep on, so that a signal without a
-// waiter costs no system call at all.
-#include "lab/kernel/os.h"
-#include "lab/kernel/locks.h"
+// Events, semaphores and waits. An object's SignalState is the word its waiters sleep on, so that a
+// signal without a waiter costs no system call at all.
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/locks.h"
+#include "lab/kernel/os.h"
 
 using namespace wnbd::lab;
 using namespace wnbd::lab::kernel;
@@ -17,7 +17,8 @@ std::atomic<std::uint32_t> signal_sequence{0};
 std::atomic<std::uint32_t> multiple_waiters{0};
 
 void wake(volatile LONG* signal_state, bool one) {
-    // A synchronization event lets one waiter through: waking more would only send them back to sleep.
+    // A synchronization event lets one waiter through: waking more would only send them back to
+    // sleep.
     if (one) {
         os::wake_one(signal_state);
     } else {
@@ -35,12 +36,14 @@ bool consume(DISPATCHER_HEADER& object) {
         case NotificationEvent: return __atomic_load_n(state, __ATOMIC_ACQUIRE) != 0;
         case SynchronizationEvent: {
             LONG set = 1;
-            return __atomic_compare_exchange_n(state, &set, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+            return __atomic_compare_exchange_n(state, &set, 0, false, __ATOMIC_ACQ_REL,
+                                               __ATOMIC_RELAXED);
         }
         case semaphore_type: {
             LONG count = __atomic_load_n(state, __ATOMIC_RELAXED);
             while (count > 0) {
-                if (__atomic_compare_exchange_n(state, &count, count - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+                if (__atomic_compare_exchange_n(state, &count, count - 1, false, __ATOMIC_ACQ_REL,
+                                                __ATOMIC_RELAXED)) {
                     return true;
                 }
             }
@@ -88,7 +91,8 @@ void check_wait(const LARGE_INTEGER* timeout, const char* function) {
 }
 
 /// One sleep of a wait. False: the thread is to give up its wait.
-bool sleep_on(volatile void* address, std::uint32_t expected, std::int64_t left_100ns, bool breakable) {
+bool sleep_on(volatile void* address, std::uint32_t expected, std::int64_t left_100ns,
+              bool breakable) {
     ThreadState& thread = this_thread();
     counters().waits.fetch_add(1, std::memory_order_relaxed);
     if (breakable) {
@@ -106,19 +110,24 @@ bool sleep_on(volatile void* address, std::uint32_t expected, std::int64_t left_
     return true;
 }
 
-NTSTATUS broken_status(BOOLEAN alertable) { return alertable ? STATUS_ALERTED : STATUS_USER_APC; }
+NTSTATUS broken_status(BOOLEAN alertable) {
+    return alertable ? STATUS_ALERTED : STATUS_USER_APC;
+}
 
 NTSTATUS consume_several(ULONG count, PVOID objects[], WAIT_TYPE type) {
     if (type == WaitAny) {
         for (ULONG index = 0; index < count; ++index) {
-            if (consume(*static_cast<DISPATCHER_HEADER*>(objects[index]))) return static_cast<NTSTATUS>(index);
+            if (consume(*static_cast<DISPATCHER_HEADER*>(objects[index])))
+                return static_cast<NTSTATUS>(index);
         }
         return STATUS_PENDING;
     }
     for (ULONG index = 0; index < count; ++index) {
-        if (static_cast<DISPATCHER_HEADER*>(objects[index])->SignalState <= 0) return STATUS_PENDING;
+        if (static_cast<DISPATCHER_HEADER*>(objects[index])->SignalState <= 0)
+            return STATUS_PENDING;
     }
-    for (ULONG index = 0; index < count; ++index) consume(*static_cast<DISPATCHER_HEADER*>(objects[index]));
+    for (ULONG index = 0; index < count; ++index)
+        consume(*static_cast<DISPATCHER_HEADER*>(objects[index]));
     return STATUS_SUCCESS;
 }
 
@@ -131,7 +140,8 @@ VOID NTAPI lab_KeInitializeEvent(PRKEVENT event, EVENT_TYPE type, BOOLEAN state)
     event->Header.Type = static_cast<UCHAR>(type);
     event->Header.Size = sizeof *event / sizeof(LONG);
     event->Header.SignalState = state ? 1 : 0;
-    event->Header.WaitListHead.Flink = event->Header.WaitListHead.Blink = &event->Header.WaitListHead;
+    event->Header.WaitListHead.Flink = event->Header.WaitListHead.Blink =
+        &event->Header.WaitListHead;
 }
 
 LONG NTAPI lab_KeSetEvent(PRKEVENT event, KPRIORITY, BOOLEAN wait) {
@@ -144,7 +154,9 @@ LONG NTAPI lab_KeSetEvent(PRKEVENT event, KPRIORITY, BOOLEAN wait) {
     return before;
 }
 
-VOID NTAPI lab_KeClearEvent(PRKEVENT event) { __atomic_store_n(&event->Header.SignalState, 0, __ATOMIC_SEQ_CST); }
+VOID NTAPI lab_KeClearEvent(PRKEVENT event) {
+    __atomic_store_n(&event->Header.SignalState, 0, __ATOMIC_SEQ_CST);
+}
 
 LONG NTAPI lab_KeResetEvent(PRKEVENT event) {
     return __atomic_exchange_n(&event->Header.SignalState, 0, __ATOMIC_SEQ_CST);
@@ -159,7 +171,8 @@ VOID NTAPI lab_KeInitializeSemaphore(PRKSEMAPHORE semaphore, LONG count, LONG li
     semaphore->Header.Type = semaphore_type;
     semaphore->Header.Size = sizeof *semaphore / sizeof(LONG);
     semaphore->Header.SignalState = count;
-    semaphore->Header.WaitListHead.Flink = semaphore->Header.WaitListHead.Blink = &semaphore->Header.WaitListHead;
+    semaphore->Header.WaitListHead.Flink = semaphore->Header.WaitListHead.Blink =
+        &semaphore->Header.WaitListHead;
     semaphore->Limit = limit;
 }
 
@@ -169,8 +182,8 @@ LONG NTAPI lab_KeReleaseSemaphore(PRKSEMAPHORE semaphore, KPRIORITY, LONG adjust
     volatile LONG* const state = &semaphore->Header.SignalState;
     const LONG before = __atomic_fetch_add(state, adjustment, __ATOMIC_SEQ_CST);
     if (adjustment <= 0 || before > limit - adjustment) {
-        fatal_violation("semaphore-limit", "KeReleaseSemaphore(%p) over its limit %ld", static_cast<void*>(semaphore),
-                        static_cast<long>(limit));
+        fatal_violation("semaphore-limit", "KeReleaseSemaphore(%p) over its limit %ld",
+                        static_cast<void*>(semaphore), static_cast<long>(limit));
     }
     wake(state, false);
     return before;
@@ -180,8 +193,8 @@ LONG NTAPI lab_KeReadStateSemaphore(PRKSEMAPHORE semaphore) {
     return __atomic_load_n(&semaphore->Header.SignalState, __ATOMIC_SEQ_CST);
 }
 
-NTSTATUS NTAPI lab_KeWaitForSingleObject(PVOID object, KWAIT_REASON, KPROCESSOR_MODE mode, BOOLEAN alertable,
-                                         PLARGE_INTEGER timeout) {
+NTSTATUS NTAPI lab_KeWaitForSingleObject(PVOID object, KWAIT_REASON, KPROCESSOR_MODE mode,
+                                         BOOLEAN alertable, PLARGE_INTEGER timeout) {
     check_wait(timeout, "KeWaitForSingleObject");
     auto& header = *static_cast<DISPATCHER_HEADER*>(object);
     if (consume(header)) return STATUS_SUCCESS;
@@ -195,9 +208,9 @@ NTSTATUS NTAPI lab_KeWaitForSingleObject(PVOID object, KWAIT_REASON, KPROCESSOR_
     }
 }
 
-NTSTATUS NTAPI lab_KeWaitForMultipleObjects(ULONG count, PVOID objects[], WAIT_TYPE type, KWAIT_REASON,
-                                            KPROCESSOR_MODE mode, BOOLEAN alertable, PLARGE_INTEGER timeout,
-                                            PKWAIT_BLOCK blocks) {
+NTSTATUS NTAPI lab_KeWaitForMultipleObjects(ULONG count, PVOID objects[], WAIT_TYPE type,
+                                            KWAIT_REASON, KPROCESSOR_MODE mode, BOOLEAN alertable,
+                                            PLARGE_INTEGER timeout, PKWAIT_BLOCK blocks) {
     check_wait(timeout, "KeWaitForMultipleObjects");
     if (count > MAXIMUM_WAIT_OBJECTS || (count > THREAD_WAIT_OBJECTS && blocks == nullptr)) {
         fatal_violation("wait-count", "KeWaitForMultipleObjects of %lu objects %s wait blocks",
@@ -225,10 +238,12 @@ NTSTATUS NTAPI lab_KeWaitForMultipleObjects(ULONG count, PVOID objects[], WAIT_T
     return status;
 }
 
-NTSTATUS NTAPI lab_KeDelayExecutionThread(KPROCESSOR_MODE mode, BOOLEAN alertable, PLARGE_INTEGER interval) {
+NTSTATUS NTAPI lab_KeDelayExecutionThread(KPROCESSOR_MODE mode, BOOLEAN alertable,
+                                          PLARGE_INTEGER interval) {
     KEVENT never;
     lab_KeInitializeEvent(&never, NotificationEvent, FALSE);
-    const NTSTATUS status = lab_KeWaitForSingleObject(&never, DelayExecution, mode, alertable, interval);
+    const NTSTATUS status =
+        lab_KeWaitForSingleObject(&never, DelayExecution, mode, alertable, interval);
     return status == STATUS_TIMEOUT ? STATUS_SUCCESS : status;
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Tracing: nobody listens in the lab, but each provider must be registered, used while registered and unregistered.
+// Tracing: nobody listens in the lab, but each provider must be registered, used while registered
+// and unregistered.
 #include <mutex>
 #include <unordered_set>
 
-#include "lab/kernel/os.h"
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/os.h"
 #include "lab/kernel/services.h"
 #include "lab/kernel/verifier.h"
 
@@ -26,7 +27,8 @@ Providers& providers() {
 NTSTATUS checked(ULONGLONG handle, const char* function) {
     const std::lock_guard guard(providers().mutex);
     if (providers().registered.contains(handle)) return STATUS_SUCCESS;
-    if (handle != 0) violation("etw-handle", "%s with handle %llx, which is not registered", function, handle);
+    if (handle != 0)
+        violation("etw-handle", "%s with handle %llx, which is not registered", function, handle);
     return STATUS_INVALID_HANDLE;
 }
 
@@ -67,7 +69,8 @@ NTSTATUS NTAPI lab_EtwWrite(ULONGLONG handle, const void*, const GUID*, ULONG, c
     return checked(handle, "EtwWrite");
 }
 
-NTSTATUS NTAPI lab_EtwWriteTransfer(ULONGLONG handle, const void*, const GUID*, const GUID*, ULONG, const void*) {
+NTSTATUS NTAPI lab_EtwWriteTransfer(ULONGLONG handle, const void*, const GUID*, const GUID*, ULONG,
+                                    const void*) {
     return checked(handle, "EtwWriteTransfer");
 }
 

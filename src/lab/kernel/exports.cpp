@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The table of names. The functions are declared here without their parameters: only their addresses matter.
+// The table of names. The functions are declared here without their parameters: only their
+// addresses matter.
 #include <iterator>
 
 #include "lab/kernel/services.h"
 
 #define KERNEL_FUNCTION(name) extern "C" void lab_##name();
-#include "lab/kernel/functions.inc"
 #include "lab/kernel/crt_functions.inc"
+#include "lab/kernel/functions.inc"
 #undef KERNEL_FUNCTION
 
 namespace wnbd::lab::kernel {
@@ -14,8 +15,8 @@ namespace {
 
 #define KERNEL_FUNCTION(name) {#name, reinterpret_cast<void*>(&lab_##name)},
 const Export exports[] = {
-#include "lab/kernel/functions.inc"
 #include "lab/kernel/crt_functions.inc"
+#include "lab/kernel/functions.inc"
 };
 #undef KERNEL_FUNCTION
 

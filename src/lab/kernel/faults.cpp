@@ -34,8 +34,8 @@ void set_fault_plan(const FaultPlan& plan) noexcept {
     injector.plan = plan;
     injector.random = plan.seed * 2 + 1;
     injector.pool_calls = injector.mdl_calls = 0;
-    active.store(plan.pool_probability > 0 || plan.mdl_probability > 0 || plan.lock_probability > 0 ||
-                 plan.pool_fail_at != 0 || plan.mdl_fail_at != 0);
+    active.store(plan.pool_probability > 0 || plan.mdl_probability > 0 ||
+                 plan.lock_probability > 0 || plan.pool_fail_at != 0 || plan.mdl_fail_at != 0);
 }
 
 bool should_fail(FaultPoint point) noexcept {
@@ -49,8 +49,10 @@ bool should_fail(FaultPoint point) noexcept {
         case FaultPoint::mdl:
             if (++injector.mdl_calls == plan.mdl_fail_at) return true;
             return plan.mdl_probability > 0 && next_random() < plan.mdl_probability;
-        case FaultPoint::mapping: return plan.mdl_probability > 0 && next_random() < plan.mdl_probability;
-        case FaultPoint::lock: return plan.lock_probability > 0 && next_random() < plan.lock_probability;
+        case FaultPoint::mapping:
+            return plan.mdl_probability > 0 && next_random() < plan.mdl_probability;
+        case FaultPoint::lock:
+            return plan.lock_probability > 0 && next_random() < plan.lock_probability;
     }
     return false;
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Lock order: a graph of "B was taken while A was held", kept per lock. An edge that closes a cycle is a deadlock that
-// some day happens, whether or not it happened in this run.
+// Lock order: a graph of "B was taken while A was held", kept per lock. An edge that closes a cycle
+// is a deadlock that some day happens, whether or not it happened in this run.
 #include <algorithm>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
-#include "lab/kernel/os.h"
 #include "lab/kernel/locks.h"
+#include "lab/kernel/os.h"
 
 namespace wnbd::lab::kernel {
 namespace {
@@ -35,7 +35,8 @@ bool reaches(const OrderGraph& in, Address from, Address wanted) {
         if (current == wanted) return true;
         if (!seen.insert(current).second) continue;
         const auto edges = in.taken_after.find(current);
-        if (edges != in.taken_after.end()) open.insert(open.end(), edges->second.begin(), edges->second.end());
+        if (edges != in.taken_after.end())
+            open.insert(open.end(), edges->second.begin(), edges->second.end());
     }
     return false;
 }
@@ -56,8 +57,9 @@ void add_edge(ThreadState& thread, const void* held, const void* wanted, const c
         const std::lock_guard guard(order.mutex);
         if (!order.taken_after[before].contains(after)) {
             if (reaches(order, after, before)) {
-                violation("lock-order", "%s takes %p while holding %p; elsewhere it was the other way round", function,
-                          wanted, held);
+                violation("lock-order",
+                          "%s takes %p while holding %p; elsewhere it was the other way round",
+                          function, wanted, held);
             }
             order.taken_after[before].insert(after);
         }
@@ -73,13 +75,16 @@ void before_acquire(const void* lock, LockKind kind, bool shared, const char* fu
         const HeldLock& held = thread.held[index];
         if (held.lock == lock) {
             if (shared && held.shared) {
-                violation("lock-recursion", "%s takes %p shared for the second time", function, lock);
+                violation("lock-recursion", "%s takes %p shared for the second time", function,
+                          lock);
                 continue;
             }
-            fatal_violation("lock-recursion", "%s waits for %p, which this thread holds", function, lock);
+            fatal_violation("lock-recursion", "%s waits for %p, which this thread holds", function,
+                            lock);
         }
         if (kind != LockKind::spin && held.kind == LockKind::spin) {
-            violation("lock-order", "%s waits for a mutex while a spin lock (%p) is held", function, held.lock);
+            violation("lock-order", "%s waits for a mutex while a spin lock (%p) is held", function,
+                      held.lock);
         }
         add_edge(thread, held.lock, lock, function);
     }
@@ -88,7 +93,8 @@ void before_acquire(const void* lock, LockKind kind, bool shared, const char* fu
 void after_acquire(const void* lock, LockKind kind, bool shared) {
     ThreadState& thread = this_thread();
     if (thread.held_count == ThreadState::max_held) {
-        fatal_violation("lock-count", "more than %u locks held by one thread", ThreadState::max_held);
+        fatal_violation("lock-count", "more than %u locks held by one thread",
+                        ThreadState::max_held);
     }
     thread.held[thread.held_count++] = {lock, kind, shared};
 }
@@ -112,17 +118,22 @@ bool holds_kind(const ThreadState& thread, LockKind kind) noexcept {
 
 void forget_locks(const void* start, std::size_t bytes) {
     const auto first = reinterpret_cast<Address>(start);
-    const auto inside = [first, bytes](Address lock) { return lock >= first && lock - first < bytes; };
+    const auto inside = [first, bytes](Address lock) {
+        return lock >= first && lock - first < bytes;
+    };
     const ThreadState& thread = this_thread();
     for (unsigned index = 0; index < thread.held_count; ++index) {
         if (inside(reinterpret_cast<Address>(thread.held[index].lock))) {
-            violation("lock-freed", "memory of lock %p is freed while it is held", thread.held[index].lock);
+            violation("lock-freed", "memory of lock %p is freed while it is held",
+                      thread.held[index].lock);
         }
     }
     OrderGraph& order = graph();
     const std::lock_guard guard(order.mutex);
-    bool changed = std::erase_if(order.taken_after, [&](const auto& entry) { return inside(entry.first); }) != 0;
-    for (auto& [lock, after] : order.taken_after) changed |= std::erase_if(after, inside) != 0;
+    bool changed = std::erase_if(order.taken_after,
+                                 [&](const auto& entry) { return inside(entry.first); }) != 0;
+    for (auto& [lock, after] : order.taken_after)
+        changed |= std::erase_if(after, inside) != 0;
     if (changed) epoch.fetch_add(1, std::memory_order_release);
 }
 

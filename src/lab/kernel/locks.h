@@ -6,8 +6,9 @@
 
 namespace wnbd::lab::kernel {
 
-/// Before waiting for the lock: reports recursion and an order that was the other way round elsewhere.
-/// Recursion on a lock that cannot be shared ends the process, for the thread would wait for itself.
+/// Before waiting for the lock: reports recursion and an order that was the other way round
+/// elsewhere. Recursion on a lock that cannot be shared ends the process, for the thread would wait
+/// for itself.
 void before_acquire(const void* lock, LockKind kind, bool shared, const char* function);
 void after_acquire(const void* lock, LockKind kind, bool shared);
 /// False (and a violation) if this thread does not hold the lock.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Memory descriptor lists: allocate, lock, map, unlock, free, with every step out of order reported.
+// Memory descriptor lists: allocate, lock, map, unlock, free, with every step out of order
+// reported.
 #include <cstddef>
 #include <deque>
 #include <mutex>
 #include <unordered_set>
 
-#include "lab/kernel/os.h"
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/os.h"
 #include "lab/kernel/pool.h"
 #include "lab/kernel/user_memory.h"
 #include "lab/kernel/verifier.h"
@@ -31,7 +32,8 @@ static_assert(offsetof(TrackedMdl, mdl) == 0);
 struct Registry {
     os::Mutex mutex;
     std::unordered_set<const void*> known;  // every one ever made: none is given back to the heap
-    std::deque<TrackedMdl*> freed;          // oldest first, so that a stale pointer meets a freed one for long
+    std::deque<TrackedMdl*>
+        freed;  // oldest first, so that a stale pointer meets a freed one for long
     std::uint64_t live_of_driver = 0;
 };
 Registry& registry() {
@@ -43,11 +45,13 @@ constexpr std::size_t quarantine_mdls = 256;
 TrackedMdl* checked(PMDL mdl, const char* function) {
     const std::lock_guard guard(registry().mutex);
     if (!registry().known.contains(mdl)) {
-        fatal_violation("bad-mdl", "%s of %p, which IoAllocateMdl did not make", function, static_cast<void*>(mdl));
+        fatal_violation("bad-mdl", "%s of %p, which IoAllocateMdl did not make", function,
+                        static_cast<void*>(mdl));
     }
     auto* const tracked = reinterpret_cast<TrackedMdl*>(mdl);
     if (tracked->state == MdlState::freed) {
-        fatal_violation("mdl-use-after-free", "%s of %p, which was freed", function, static_cast<void*>(mdl));
+        fatal_violation("mdl-use-after-free", "%s of %p, which was freed", function,
+                        static_cast<void*>(mdl));
     }
     return tracked;
 }
@@ -75,7 +79,8 @@ PlainUserMemory plain_memory;
 std::atomic<UserMemory*> current_memory{&plain_memory};
 
 [[noreturn]] void raise_access_violation(std::uintptr_t address, bool write) {
-    // The flag tells the fault reporter that this is an answer to a bad user pointer, not a bug at that address.
+    // The flag tells the fault reporter that this is an answer to a bad user pointer, not a bug at
+    // that address.
     ThreadState& thread = this_thread();
     thread.raising = true;
     os::raise(static_cast<std::uint32_t>(STATUS_ACCESS_VIOLATION), address, write);
@@ -93,10 +98,12 @@ void lock_pages(TrackedMdl& tracked, KPROCESSOR_MODE mode, bool write) {
     tracked.user_pages = user;
     tracked.for_write = write;
     tracked.state = MdlState::locked;
-    tracked.mdl.MdlFlags = static_cast<CSHORT>(tracked.mdl.MdlFlags | MDL_PAGES_LOCKED | (write ? MDL_WRITE_OPERATION : 0));
+    tracked.mdl.MdlFlags = static_cast<CSHORT>(tracked.mdl.MdlFlags | MDL_PAGES_LOCKED |
+                                               (write ? MDL_WRITE_OPERATION : 0));
 }
 
-PVOID map_pages(PMDL mdl, KPROCESSOR_MODE mode, ULONG priority, const void* caller, const char* function) {
+PVOID map_pages(PMDL mdl, KPROCESSOR_MODE mode, ULONG priority, const void* caller,
+                const char* function) {
     require_irql_at_most(DISPATCH_LEVEL, function);
     TrackedMdl& tracked = *checked(mdl, function);
     constexpr ULONG no_execute = 0x40000000;  // MdlMappingNoExecute
@@ -104,16 +111,20 @@ PVOID map_pages(PMDL mdl, KPROCESSOR_MODE mode, ULONG priority, const void* call
         counters().calls.fetch_add(1, std::memory_order_relaxed);
         counters().mappings.fetch_add(1, std::memory_order_relaxed);
         if ((priority & no_execute) == 0) {
-            violation("executable-mapping", "%s of %p without MdlMappingNoExecute", function, static_cast<void*>(mdl));
+            violation("executable-mapping", "%s of %p without MdlMappingNoExecute", function,
+                      static_cast<void*>(mdl));
         }
     }
-    if (mode != KernelMode) violation("mdl-map", "%s of %p into user space", function, static_cast<void*>(mdl));
+    if (mode != KernelMode)
+        violation("mdl-map", "%s of %p into user space", function, static_cast<void*>(mdl));
     if (tracked.state != MdlState::locked) {
-        violation("mdl-map", "%s of %p, whose pages are not locked", function, static_cast<void*>(mdl));
+        violation("mdl-map", "%s of %p, whose pages are not locked", function,
+                  static_cast<void*>(mdl));
         return nullptr;
     }
     if (mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) {
-        violation("mdl-map", "%s of %p, which is mapped already", function, static_cast<void*>(mdl));
+        violation("mdl-map", "%s of %p, which is mapped already", function,
+                  static_cast<void*>(mdl));
         return mdl->MappedSystemVa;
     }
     if (tracked.owner_is_driver && should_fail(FaultPoint::mapping)) return nullptr;
@@ -126,7 +137,9 @@ PVOID map_pages(PMDL mdl, KPROCESSOR_MODE mode, ULONG priority, const void* call
 
 namespace wnbd::lab::kernel {
 
-UserMemory& user_memory() noexcept { return *current_memory.load(std::memory_order_acquire); }
+UserMemory& user_memory() noexcept {
+    return *current_memory.load(std::memory_order_acquire);
+}
 void set_user_memory(UserMemory& implementation) noexcept {
     current_memory.store(&implementation, std::memory_order_release);
 }
@@ -185,14 +198,16 @@ PMDL NTAPI lab_IoAllocateMdl(PVOID address, ULONG bytes, BOOLEAN secondary, BOOL
     MDL& mdl = tracked->mdl;
     const auto start = reinterpret_cast<ULONG_PTR>(address);
     const ULONG_PTR pages = ((start & (PAGE_SIZE - 1)) + bytes + PAGE_SIZE - 1) / PAGE_SIZE;
-    mdl.Size = static_cast<CSHORT>(sizeof(MDL) + (pages < 4000 ? pages : 4000) * sizeof(PFN_NUMBER));
+    mdl.Size =
+        static_cast<CSHORT>(sizeof(MDL) + (pages < 4000 ? pages : 4000) * sizeof(PFN_NUMBER));
     mdl.StartVa = reinterpret_cast<PVOID>(start & ~static_cast<ULONG_PTR>(PAGE_SIZE - 1));
     mdl.ByteOffset = static_cast<ULONG>(start & (PAGE_SIZE - 1));
     mdl.ByteCount = bytes;
     if (irp != nullptr) {
         PMDL* link = &irp->MdlAddress;
         if (secondary) {
-            while (*link != nullptr) link = &(*link)->Next;
+            while (*link != nullptr)
+                link = &(*link)->Next;
         }
         *link = &mdl;
     }
@@ -203,7 +218,8 @@ VOID NTAPI lab_IoFreeMdl(PMDL mdl) {
     require_irql_at_most(DISPATCH_LEVEL, "IoFreeMdl");
     TrackedMdl& tracked = *checked(mdl, "IoFreeMdl");
     if (tracked.state == MdlState::locked) {
-        violation("mdl-free", "IoFreeMdl of %p, whose pages are still locked", static_cast<void*>(mdl));
+        violation("mdl-free", "IoFreeMdl of %p, whose pages are still locked",
+                  static_cast<void*>(mdl));
     }
     const std::lock_guard guard(registry().mutex);
     tracked.state = MdlState::freed;
@@ -214,7 +230,8 @@ VOID NTAPI lab_IoFreeMdl(PMDL mdl) {
 VOID NTAPI lab_MmBuildMdlForNonPagedPool(PMDL mdl) {
     TrackedMdl& tracked = *checked(mdl, "MmBuildMdlForNonPagedPool");
     if (tracked.state != MdlState::empty) {
-        violation("mdl-build", "MmBuildMdlForNonPagedPool of %p, which is in use", static_cast<void*>(mdl));
+        violation("mdl-build", "MmBuildMdlForNonPagedPool of %p, which is in use",
+                  static_cast<void*>(mdl));
     }
     tracked.state = MdlState::nonpaged;
     mdl->MappedSystemVa = reinterpret_cast<PVOID>(start_of(*mdl));
@@ -226,16 +243,19 @@ VOID NTAPI lab_MmProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATIO
     require_irql_at_most(mode == UserMode ? APC_LEVEL : DISPATCH_LEVEL, "MmProbeAndLockPages");
     TrackedMdl& tracked = *checked(mdl, "MmProbeAndLockPages");
     if (tracked.owner_is_driver) {
-        const ULONG_PTR pages = (mdl->ByteOffset + static_cast<ULONG_PTR>(mdl->ByteCount) + PAGE_SIZE - 1) / PAGE_SIZE;
+        const ULONG_PTR pages =
+            (mdl->ByteOffset + static_cast<ULONG_PTR>(mdl->ByteCount) + PAGE_SIZE - 1) / PAGE_SIZE;
         counters().calls.fetch_add(1, std::memory_order_relaxed);
         counters().page_locks.fetch_add(1, std::memory_order_relaxed);
         counters().pages_locked.fetch_add(pages, std::memory_order_relaxed);
     }
     if (this_thread().held_count != 0) {
-        violation("lock-over-paging", "MmProbeAndLockPages while lock %p is held", this_thread().held[0].lock);
+        violation("lock-over-paging", "MmProbeAndLockPages while lock %p is held",
+                  this_thread().held[0].lock);
     }
     if (tracked.state != MdlState::empty) {
-        violation("mdl-lock", "MmProbeAndLockPages of %p, which is in use", static_cast<void*>(mdl));
+        violation("mdl-lock", "MmProbeAndLockPages of %p, which is in use",
+                  static_cast<void*>(mdl));
         return;
     }
     lock_pages(tracked, mode, operation != IoReadAccess);
@@ -246,25 +266,29 @@ VOID NTAPI lab_MmUnlockPages(PMDL mdl) {
     TrackedMdl& tracked = *checked(mdl, "MmUnlockPages");
     if (tracked.owner_is_driver) counters().calls.fetch_add(1, std::memory_order_relaxed);
     if (tracked.state != MdlState::locked) {
-        violation("mdl-unlock", "MmUnlockPages of %p, whose pages are not locked", static_cast<void*>(mdl));
+        violation("mdl-unlock", "MmUnlockPages of %p, whose pages are not locked",
+                  static_cast<void*>(mdl));
         return;
     }
     user_memory().unlock(start_of(*mdl), mdl->ByteCount, tracked.for_write, tracked.locked);
     tracked.state = MdlState::empty;
-    mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags & ~(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA | MDL_WRITE_OPERATION));
+    mdl->MdlFlags = static_cast<CSHORT>(
+        mdl->MdlFlags & ~(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA | MDL_WRITE_OPERATION));
     mdl->MappedSystemVa = nullptr;
 }
 
-PVOID NTAPI lab_MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_CACHING_TYPE, PVOID, ULONG,
-                                             ULONG priority) {
-    return map_pages(mdl, mode, priority, __builtin_return_address(0), "MmMapLockedPagesSpecifyCache");
+PVOID NTAPI lab_MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_CACHING_TYPE,
+                                             PVOID, ULONG, ULONG priority) {
+    return map_pages(mdl, mode, priority, __builtin_return_address(0),
+                     "MmMapLockedPagesSpecifyCache");
 }
 
 VOID NTAPI lab_MmUnmapLockedPages(PVOID address, PMDL mdl) {
     TrackedMdl& tracked = *checked(mdl, "MmUnmapLockedPages");
     if (tracked.state != MdlState::locked || (mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) == 0 ||
         mdl->MappedSystemVa != address) {
-        violation("mdl-unmap", "MmUnmapLockedPages of %p, which is not mapped there", static_cast<void*>(mdl));
+        violation("mdl-unmap", "MmUnmapLockedPages of %p, which is not mapped there",
+                  static_cast<void*>(mdl));
         return;
     }
     mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags & ~MDL_MAPPED_TO_SYSTEM_VA);

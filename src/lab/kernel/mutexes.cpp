@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Fast and guarded mutexes, push locks, critical and guarded regions. All of them sleep on the lock's own word.
-#include "lab/kernel/os.h"
-#include "lab/kernel/locks.h"
+// Fast and guarded mutexes, push locks, critical and guarded regions. All of them sleep on the
+// lock's own word.
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/locks.h"
+#include "lab/kernel/os.h"
 
 using namespace wnbd::lab;
 using namespace wnbd::lab::kernel;
@@ -11,14 +12,16 @@ using PEX_PUSH_LOCK = ULONG_PTR*;  // opaque in the DDK
 
 namespace {
 
-// A mutex's Count as the DDK's inline initialiser leaves it: 1 is free. Taken: 0, taken with sleepers: -1.
+// A mutex's Count as the DDK's inline initialiser leaves it: 1 is free. Taken: 0, taken with
+// sleepers: -1.
 constexpr LONG mutex_free = 1;
 constexpr LONG mutex_taken = 0;
 constexpr LONG mutex_contended = -1;
 
 bool try_take(volatile LONG* count) {
     LONG free = mutex_free;
-    return __atomic_compare_exchange_n(count, &free, mutex_taken, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(count, &free, mutex_taken, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
 }
 
 void take(volatile LONG* count) {
@@ -29,7 +32,8 @@ void take(volatile LONG* count) {
 }
 
 void give(volatile LONG* count) {
-    if (__atomic_exchange_n(count, mutex_free, __ATOMIC_RELEASE) == mutex_contended) os::wake_one(count);
+    if (__atomic_exchange_n(count, mutex_free, __ATOMIC_RELEASE) == mutex_contended)
+        os::wake_one(count);
 }
 
 void require_no_apc(const char* function) {
@@ -138,7 +142,8 @@ VOID FASTCALL lab_ExAcquirePushLockExclusiveEx(PEX_PUSH_LOCK lock, ULONG) {
     before_acquire(lock, LockKind::push_lock, false, "ExAcquirePushLockExclusiveEx");
     // Low half: -1 exclusive, 0 free, n readers. Sleepers look again when it changes.
     auto* const word = reinterpret_cast<volatile LONG*>(lock);
-    for (LONG seen = 0; !__atomic_compare_exchange_n(word, &seen, -1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    for (LONG seen = 0;
+         !__atomic_compare_exchange_n(word, &seen, -1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
          seen = 0) {
         os::wait_on(word, static_cast<std::uint32_t>(seen), -1);
     }
@@ -161,7 +166,8 @@ VOID FASTCALL lab_ExAcquirePushLockSharedEx(PEX_PUSH_LOCK lock, ULONG) {
         if (seen < 0) {
             os::wait_on(word, static_cast<std::uint32_t>(seen), -1);
             seen = __atomic_load_n(word, __ATOMIC_RELAXED);
-        } else if (__atomic_compare_exchange_n(word, &seen, seen + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        } else if (__atomic_compare_exchange_n(word, &seen, seen + 1, false, __ATOMIC_ACQUIRE,
+                                               __ATOMIC_RELAXED)) {
             break;
         }
     }

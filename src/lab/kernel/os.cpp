@@ -7,7 +7,8 @@
 #include <cstdio>
 #include <cstring>
 
-// Two loads whose faults the vectored handler turns into a result. Leaf functions: they need no unwind data.
+// Two loads whose faults the vectored handler turns into a result. Leaf functions: they need no
+// unwind data.
 asm(R"(
     .text
     .globl wnbd_lab_touch_read
@@ -45,8 +46,9 @@ std::atomic<FaultHandler> fault_handler{nullptr};
 
 void fill_registers(Fault& fault, CONTEXT& context) noexcept {
     // In the order of the instruction set's register numbers.
-    DWORD64* const order[16] = {&context.Rax, &context.Rcx, &context.Rdx, &context.Rbx, &context.Rsp, &context.Rbp,
-                                &context.Rsi, &context.Rdi, &context.R8,  &context.R9,  &context.R10, &context.R11,
+    DWORD64* const order[16] = {&context.Rax, &context.Rcx, &context.Rdx, &context.Rbx,
+                                &context.Rsp, &context.Rbp, &context.Rsi, &context.Rdi,
+                                &context.R8,  &context.R9,  &context.R10, &context.R11,
                                 &context.R12, &context.R13, &context.R14, &context.R15};
     for (int index = 0; index < 16; ++index) {
         fault.registers[index] = reinterpret_cast<std::uint64_t*>(order[index]);
@@ -89,11 +91,12 @@ LONG WINAPI on_crash(EXCEPTION_POINTERS* pointers) {
     const auto at = reinterpret_cast<std::uintptr_t>(record.ExceptionAddress);
     const std::uintptr_t base = crash_image.load();
     char text[200];
-    const int used = std::snprintf(text, sizeof text, "CRASH: exception %08lx at %p", record.ExceptionCode,
-                                   record.ExceptionAddress);
+    const int used = std::snprintf(text, sizeof text, "CRASH: exception %08lx at %p",
+                                   record.ExceptionCode, record.ExceptionAddress);
     if (at >= base && at < base + crash_image_bytes.load()) {
-        std::snprintf(text + used, sizeof text - static_cast<std::size_t>(used), ", driver + 0x%llx, address %p\n",
-                      static_cast<unsigned long long>(at - base), reinterpret_cast<void*>(record.ExceptionInformation[1]));
+        std::snprintf(text + used, sizeof text - static_cast<std::size_t>(used),
+                      ", driver + 0x%llx, address %p\n", static_cast<unsigned long long>(at - base),
+                      reinterpret_cast<void*>(record.ExceptionInformation[1]));
     } else {
         std::snprintf(text + used, sizeof text - static_cast<std::size_t>(used), "\n");
     }
@@ -120,14 +123,22 @@ DWORD WINAPI thread_main(void* argument) {
 
 }  // namespace
 
-void Mutex::lock() noexcept { AcquireSRWLockExclusive(reinterpret_cast<SRWLOCK*>(&word_)); }
-void Mutex::unlock() noexcept { ReleaseSRWLockExclusive(reinterpret_cast<SRWLOCK*>(&word_)); }
+void Mutex::lock() noexcept {
+    AcquireSRWLockExclusive(reinterpret_cast<SRWLOCK*>(&word_));
+}
+void Mutex::unlock() noexcept {
+    ReleaseSRWLockExclusive(reinterpret_cast<SRWLOCK*>(&word_));
+}
 
-void* reserve(std::size_t bytes) noexcept { return VirtualAlloc(nullptr, bytes, MEM_RESERVE, PAGE_NOACCESS); }
+void* reserve(std::size_t bytes) noexcept {
+    return VirtualAlloc(nullptr, bytes, MEM_RESERVE, PAGE_NOACCESS);
+}
 bool commit(void* address, std::size_t bytes) noexcept {
     return VirtualAlloc(address, bytes, MEM_COMMIT, PAGE_READWRITE) != nullptr;
 }
-void decommit(void* address, std::size_t bytes) noexcept { VirtualFree(address, bytes, MEM_DECOMMIT); }
+void decommit(void* address, std::size_t bytes) noexcept {
+    VirtualFree(address, bytes, MEM_DECOMMIT);
+}
 
 bool wait_on(volatile void* address, std::uint32_t expected, std::int64_t timeout_100ns) noexcept {
     DWORD milliseconds = INFINITE;
@@ -137,12 +148,22 @@ bool wait_on(volatile void* address, std::uint32_t expected, std::int64_t timeou
     }
     return WaitOnAddress(address, &expected, sizeof expected, milliseconds) != FALSE;
 }
-void wake_all(volatile void* address) noexcept { WakeByAddressAll(const_cast<void*>(address)); }
-void wake_one(volatile void* address) noexcept { WakeByAddressSingle(const_cast<void*>(address)); }
+void wake_all(volatile void* address) noexcept {
+    WakeByAddressAll(const_cast<void*>(address));
+}
+void wake_one(volatile void* address) noexcept {
+    WakeByAddressSingle(const_cast<void*>(address));
+}
 
-void relax() noexcept { YieldProcessor(); }
-void yield() noexcept { SwitchToThread(); }
-void sleep_ms(std::uint32_t milliseconds) noexcept { Sleep(milliseconds); }
+void relax() noexcept {
+    YieldProcessor();
+}
+void yield() noexcept {
+    SwitchToThread();
+}
+void sleep_ms(std::uint32_t milliseconds) noexcept {
+    Sleep(milliseconds);
+}
 
 std::uint64_t now_100ns() noexcept {
     static const std::uint64_t frequency = [] {
@@ -162,8 +183,12 @@ std::uint64_t system_time_100ns() noexcept {
     return (static_cast<std::uint64_t>(now.dwHighDateTime) << 32) | now.dwLowDateTime;
 }
 
-std::uint32_t thread_id() noexcept { return GetCurrentThreadId(); }
-std::uint32_t process_id() noexcept { return GetCurrentProcessId(); }
+std::uint32_t thread_id() noexcept {
+    return GetCurrentThreadId();
+}
+std::uint32_t process_id() noexcept {
+    return GetCurrentProcessId();
+}
 
 bool start_thread(ThreadEntry entry, void* context) noexcept {
     auto* const start = new ThreadStart{entry, context};
@@ -176,8 +201,12 @@ bool start_thread(ThreadEntry entry, void* context) noexcept {
     return true;
 }
 
-void* thread_slot() noexcept { return TlsGetValue(slot_index()); }
-void set_thread_slot(void* value) noexcept { TlsSetValue(slot_index(), value); }
+void* thread_slot() noexcept {
+    return TlsGetValue(slot_index());
+}
+void set_thread_slot(void* value) noexcept {
+    TlsSetValue(slot_index(), value);
+}
 
 std::uintptr_t first_fault(std::uintptr_t start, std::size_t bytes, bool write) noexcept {
     install_handler();
@@ -212,7 +241,8 @@ void set_crash_image(const void* base, std::size_t bytes) noexcept {
 
 void print(const char* text) noexcept {
     DWORD written = 0;
-    WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, static_cast<DWORD>(std::strlen(text)), &written, nullptr);
+    WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, static_cast<DWORD>(std::strlen(text)), &written,
+              nullptr);
 }
 
 void exit_process(unsigned code) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the lab's kernel takes from the operating system it really runs on. Everything that is called per I/O stays
-// out of Win32's handle-based objects: those are round trips to another process under Wine.
+// What the lab's kernel takes from the operating system it really runs on. Everything that is
+// called per I/O stays out of Win32's handle-based objects: those are round trips to another
+// process under Wine.
 #pragma once
 
 #include <cstddef>
@@ -56,13 +57,16 @@ bool start_thread(ThreadEntry entry, void* context) noexcept;
 void* thread_slot() noexcept;
 void set_thread_slot(void* value) noexcept;
 
-/// Touches each page of the range, for writing without changing it, and gives the first address that faults or 0.
+/// Touches each page of the range, for writing without changing it, and gives the first address
+/// that faults or 0.
 std::uintptr_t first_fault(std::uintptr_t start, std::size_t bytes, bool write) noexcept;
 
-/// Raises a structured exception as the kernel does; `address` and `write` are what an access violation names.
+/// Raises a structured exception as the kernel does; `address` and `write` are what an access
+/// violation names.
 [[noreturn]] void raise(std::uint32_t status, std::uintptr_t address, bool write);
 
-/// What a vectored handler tells the kernel: returns true when the fault was dealt with and may be retried.
+/// What a vectored handler tells the kernel: returns true when the fault was dealt with and may be
+/// retried.
 struct Fault {
     std::uint32_t code;
     std::uintptr_t instruction;
@@ -75,8 +79,8 @@ using FaultHandler = bool (*)(const Fault& fault);
 /// Installs the process-wide handler once; first_fault() needs it too and installs it by itself.
 void set_fault_handler(FaultHandler handler) noexcept;
 
-/// The image whose offset a crash message names besides the address; nullptr: none. An exception that nobody handles
-/// ends the process with code 4 and says where it happened.
+/// The image whose offset a crash message names besides the address; nullptr: none. An exception
+/// that nobody handles ends the process with code 4 and says where it happened.
 void set_crash_image(const void* base, std::size_t bytes) noexcept;
 
 /// Writes to standard error, unbuffered.

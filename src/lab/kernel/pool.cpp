@@ -6,15 +6,16 @@
 #include <map>
 #include <mutex>
 
-#include "lab/kernel/os.h"
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/os.h"
 #include "lab/kernel/verifier.h"
 
 namespace wnbd::lab::kernel {
 namespace {
 
 constexpr std::size_t arena_bytes = std::size_t{4} << 30;
-constexpr std::size_t quarantine_pages = 65536;  ///< of freed blocks of one size before the oldest is used again
+constexpr std::size_t quarantine_pages =
+    65536;  ///< of freed blocks of one size before the oldest is used again
 constexpr unsigned char slack_pattern = 0xB5;
 constexpr unsigned char fresh_pattern = 0xA7;
 constexpr std::size_t alignment = 16;
@@ -32,8 +33,9 @@ struct Arena {
     os::Mutex mutex;
     std::uintptr_t start = 0;
     std::uintptr_t next = 0;
-    std::map<std::uintptr_t, Block> blocks;                        ///< by pages_start
-    std::map<std::size_t, std::deque<std::uintptr_t>> quarantine;  ///< freed, by page count, oldest first
+    std::map<std::uintptr_t, Block> blocks;  ///< by pages_start
+    std::map<std::size_t, std::deque<std::uintptr_t>>
+        quarantine;  ///< freed, by page count, oldest first
     std::uint64_t live_of_driver = 0;
 };
 
@@ -54,7 +56,8 @@ void tag_text(std::uint32_t tag, char (&text)[5]) noexcept {
     text[4] = 0;
 }
 
-/// Where the caller's bytes start: at the end of the pages, so that an overrun faults; a page or more is page-aligned.
+/// Where the caller's bytes start: at the end of the pages, so that an overrun faults; a page or
+/// more is page-aligned.
 std::uintptr_t user_start(const Block& block) noexcept {
     if (block.bytes >= os::page_size) return block.pages_start;
     const std::size_t rounded = (block.bytes + alignment - 1) / alignment * alignment;
@@ -89,8 +92,8 @@ void check_slack(const Block& block, const char* tag) {
     const std::uintptr_t end = block.pages_start + block.pages * os::page_size;
     for (std::uintptr_t at = block.pages_start; at < start; ++at) {
         if (*reinterpret_cast<unsigned char*>(at) == slack_pattern) continue;
-        violation("pool-overrun", "%zu bytes before block %p (tag %s, %zu bytes) were written", start - at,
-                  reinterpret_cast<void*>(start), tag, block.bytes);
+        violation("pool-overrun", "%zu bytes before block %p (tag %s, %zu bytes) were written",
+                  start - at, reinterpret_cast<void*>(start), tag, block.bytes);
         return;
     }
     for (std::uintptr_t at = start + block.bytes; at < end; ++at) {
@@ -135,7 +138,8 @@ void pool_free(void* pointer, std::uint32_t tag) {
         char name[5];
         tag_text(block->tag, name);
         if (!block->live) {
-            violation("double-free", "block %p (tag %s, %zu bytes) was freed before", pointer, name, block->bytes);
+            violation("double-free", "block %p (tag %s, %zu bytes) was freed before", pointer, name,
+                      block->bytes);
             return;
         }
         if (tag != 0 && tag != block->tag) {
@@ -190,8 +194,10 @@ void describe_pool_fault(std::uintptr_t address, bool write) {
     }
     char name[5];
     tag_text(block->tag, name);
-    const auto offset = static_cast<long long>(address) - static_cast<long long>(user_start(*block));
-    violation(block->live ? "pool-overrun" : "use-after-free", "offset %lld of block %p (tag %s, %zu bytes) %s", offset,
+    const auto offset =
+        static_cast<long long>(address) - static_cast<long long>(user_start(*block));
+    violation(block->live ? "pool-overrun" : "use-after-free",
+              "offset %lld of block %p (tag %s, %zu bytes) %s", offset,
               reinterpret_cast<void*>(user_start(*block)), name, block->bytes, access);
 }
 
@@ -209,7 +215,8 @@ void* allocate(POOL_TYPE type, SIZE_T bytes, ULONG tag, const void* caller, cons
     if (by_driver) {
         if (bytes == 0) violation("pool-size", "%s of 0 bytes", function);
         if (tag == 0) violation("pool-tag", "%s with tag 0", function);
-        if (type == NonPagedPool) violation("executable-pool", "%s of executable memory (NonPagedPool)", function);
+        if (type == NonPagedPool)
+            violation("executable-pool", "%s of executable memory (NonPagedPool)", function);
         counters().calls.fetch_add(1, std::memory_order_relaxed);
         counters().allocations.fetch_add(1, std::memory_order_relaxed);
         if (should_fail(FaultPoint::pool)) return nullptr;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The pool of the lab's kernel: always "special pool". Each block has its own pages, ends at a page that faults, has a
-// pattern in what is left over, and faults on any access for a long time after it was freed.
+// The pool of the lab's kernel: always "special pool". Each block has its own pages, ends at a page
+// that faults, has a pattern in what is left over, and faults on any access for a long time after
+// it was freed.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,8 @@
 
 namespace wnbd::lab::kernel {
 
-/// Allocates for the driver; `owner_is_driver` blocks must be freed before unload. nullptr when the arena is full.
+/// Allocates for the driver; `owner_is_driver` blocks must be freed before unload. nullptr when the
+/// arena is full.
 void* pool_allocate(std::size_t bytes, std::uint32_t tag, bool owner_is_driver);
 /// Frees; `tag` 0 matches any. Reports double frees, foreign pointers, wrong tags and overruns.
 void pool_free(void* block, std::uint32_t tag);

@@ -8,11 +8,13 @@
 
 namespace wnbd::lab::kernel {
 
-/// Where DbgPrint goes; nullptr (the beginning): nowhere. Called in the printing thread, at its IRQL.
+/// Where DbgPrint goes; nullptr (the beginning): nowhere. Called in the printing thread, at its
+/// IRQL.
 using DebugSink = void (*)(const char* text);
 void set_debug_sink(DebugSink sink) noexcept;
 
-/// Runs `routine(context)` at PASSIVE_LEVEL in a system worker thread. False when no thread can be started.
+/// Runs `routine(context)` at PASSIVE_LEVEL in a system worker thread. False when no thread can be
+/// started.
 bool queue_worker(void (*routine)(void* context), void* context);
 /// Waits until the workers have nothing to do; false after the time.
 bool drain_workers(std::uint32_t timeout_ms);
@@ -25,8 +27,8 @@ struct Export {
     const char* name;
     void* function;
 };
-/// Everything ntoskrnl.exe and hal.dll offer here without an I/O manager: a host patches these into the driver's
-/// import table, as many of them as suit it. Sorted by nothing; `count` entries.
+/// Everything ntoskrnl.exe and hal.dll offer here without an I/O manager: a host patches these into
+/// the driver's import table, as many of them as suit it. Sorted by nothing; `count` entries.
 const Export* kernel_exports(std::size_t& count) noexcept;
 /// The function of that name, or nullptr.
 void* find_kernel_export(std::string_view name) noexcept;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Spin locks of every kind and the IRQL they raise. The lock's word holds the owner's ThreadState.
-#include "lab/kernel/os.h"
-#include "lab/kernel/locks.h"
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/locks.h"
+#include "lab/kernel/os.h"
 
 using namespace wnbd::lab;
 using namespace wnbd::lab::kernel;
@@ -25,8 +25,8 @@ void spin_until(TryTake&& try_take) {
 bool try_take(PKSPIN_LOCK lock, ThreadState& thread) {
     ULONG_PTR free = 0;
     return __atomic_load_n(lock, __ATOMIC_RELAXED) == 0 &&
-           __atomic_compare_exchange_n(lock, &free, reinterpret_cast<ULONG_PTR>(&thread), false, __ATOMIC_ACQUIRE,
-                                       __ATOMIC_RELAXED);
+           __atomic_compare_exchange_n(lock, &free, reinterpret_cast<ULONG_PTR>(&thread), false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 void acquire(PKSPIN_LOCK lock, const char* function) {
@@ -43,14 +43,16 @@ void release(PKSPIN_LOCK lock, const char* function) {
 
 void raise_to_dispatch(const char* function, KIRQL& old) {
     ThreadState& thread = this_thread();
-    if (thread.irql > DISPATCH_LEVEL) violation("irql", "%s called at IRQL %u", function, thread.irql);
+    if (thread.irql > DISPATCH_LEVEL)
+        violation("irql", "%s called at IRQL %u", function, thread.irql);
     old = thread.irql;
     thread.irql = DISPATCH_LEVEL;
 }
 
 void lower_to(KIRQL irql, const char* function) {
     ThreadState& thread = this_thread();
-    if (irql > thread.irql) violation("irql", "%s 'lowers' the IRQL from %u to %u", function, thread.irql, irql);
+    if (irql > thread.irql)
+        violation("irql", "%s 'lowers' the IRQL from %u to %u", function, thread.irql, irql);
     if (irql < DISPATCH_LEVEL && holds_kind(thread, LockKind::spin)) {
         violation("irql", "%s lowers the IRQL to %u while a spin lock is held", function, irql);
     }
@@ -59,20 +61,22 @@ void lower_to(KIRQL irql, const char* function) {
 
 void require_dispatch(const char* function) {
     const unsigned char irql = this_thread().irql;
-    if (irql != DISPATCH_LEVEL) violation("irql", "%s called at IRQL %u, must be DISPATCH_LEVEL", function, irql);
+    if (irql != DISPATCH_LEVEL)
+        violation("irql", "%s called at IRQL %u, must be DISPATCH_LEVEL", function, irql);
 }
 
 constexpr LONG exclusive_bit = static_cast<LONG>(0x80000000);
 
 bool try_take_exclusive(volatile LONG* lock) {
     LONG free = 0;
-    return __atomic_compare_exchange_n(lock, &free, exclusive_bit, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(lock, &free, exclusive_bit, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
 }
 
 bool try_take_shared(volatile LONG* lock) {
     LONG readers = __atomic_load_n(lock, __ATOMIC_RELAXED);
-    return readers >= 0 &&
-           __atomic_compare_exchange_n(lock, &readers, readers + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return readers >= 0 && __atomic_compare_exchange_n(lock, &readers, readers + 1, false,
+                                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 }  // namespace
@@ -125,7 +129,8 @@ VOID NTAPI lab_KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE handle) {
     lower_to(handle->OldIrql, "KeReleaseInStackQueuedSpinLock");
 }
 
-VOID NTAPI lab_KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK lock, PKLOCK_QUEUE_HANDLE handle) {
+VOID NTAPI lab_KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK lock,
+                                                        PKLOCK_QUEUE_HANDLE handle) {
     require_dispatch("KeAcquireInStackQueuedSpinLockAtDpcLevel");
     handle->LockQueue.Lock = lock;
     acquire(lock, "KeAcquireInStackQueuedSpinLockAtDpcLevel");
@@ -133,7 +138,8 @@ VOID NTAPI lab_KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK lock, PKLOCK
 
 VOID NTAPI lab_KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE handle) {
     require_dispatch("KeReleaseInStackQueuedSpinLockFromDpcLevel");
-    release(const_cast<PKSPIN_LOCK>(handle->LockQueue.Lock), "KeReleaseInStackQueuedSpinLockFromDpcLevel");
+    release(const_cast<PKSPIN_LOCK>(handle->LockQueue.Lock),
+            "KeReleaseInStackQueuedSpinLockFromDpcLevel");
 }
 
 KIRQL NTAPI lab_ExAcquireSpinLockExclusive(volatile LONG* lock) {
@@ -168,16 +174,21 @@ VOID NTAPI lab_ExReleaseSpinLockShared(volatile LONG* lock, KIRQL old) {
     lower_to(old, "ExReleaseSpinLockShared");
 }
 
-KIRQL NTAPI lab_KeGetCurrentIrql() { return this_thread().irql; }
+KIRQL NTAPI lab_KeGetCurrentIrql() {
+    return this_thread().irql;
+}
 
 KIRQL NTAPI lab_KfRaiseIrql(KIRQL irql) {
     ThreadState& thread = this_thread();
-    if (irql < thread.irql) violation("irql", "KfRaiseIrql 'raises' from %u to %u", thread.irql, irql);
+    if (irql < thread.irql)
+        violation("irql", "KfRaiseIrql 'raises' from %u to %u", thread.irql, irql);
     const KIRQL old = thread.irql;
     thread.irql = irql;
     return old;
 }
 
-VOID NTAPI lab_KeLowerIrql(KIRQL irql) { lower_to(irql, "KeLowerIrql"); }
+VOID NTAPI lab_KeLowerIrql(KIRQL irql) {
+    lower_to(irql, "KeLowerIrql");
+}
 
 }  // extern "C"

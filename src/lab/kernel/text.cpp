@@ -5,8 +5,8 @@
 #include <cstring>
 #include <cwchar>
 
-#include "lab/kernel/os.h"
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/os.h"
 #include "lab/kernel/pool.h"
 #include "lab/kernel/services.h"
 #include "lab/kernel/verifier.h"
@@ -38,12 +38,15 @@ void count_copy(const void* caller, std::size_t bytes) {
 }  // namespace
 
 namespace wnbd::lab::kernel {
-void set_debug_sink(DebugSink sink) noexcept { debug_sink.store(sink); }
+void set_debug_sink(DebugSink sink) noexcept {
+    debug_sink.store(sink);
+}
 }  // namespace wnbd::lab::kernel
 
 extern "C" {
 
-EXCEPTION_DISPOSITION lab___C_specific_handler(struct _EXCEPTION_RECORD* record, void* frame, struct _CONTEXT* context,
+EXCEPTION_DISPOSITION lab___C_specific_handler(struct _EXCEPTION_RECORD* record, void* frame,
+                                               struct _CONTEXT* context,
                                                struct _DISPATCHER_CONTEXT* dispatcher) {
     return __C_specific_handler(record, frame, context, dispatcher);
 }
@@ -64,7 +67,9 @@ ULONG lab_DbgPrintEx(ULONG, ULONG, PCSTR format, ...) {
     return status;
 }
 
-ULONG NTAPI lab_vDbgPrintEx(ULONG, ULONG, PCCH format, va_list arguments) { return print("", format, arguments); }
+ULONG NTAPI lab_vDbgPrintEx(ULONG, ULONG, PCCH format, va_list arguments) {
+    return print("", format, arguments);
+}
 
 ULONG NTAPI lab_vDbgPrintExWithPrefix(PCCH prefix, ULONG, ULONG, PCCH format, va_list arguments) {
     return print(prefix, format, arguments);
@@ -90,7 +95,8 @@ VOID NTAPI lab_RtlCopyUnicodeString(PUNICODE_STRING target, PCUNICODE_STRING sou
     if (target->Length != 0) std::memcpy(target->Buffer, source->Buffer, target->Length);
 }
 
-BOOLEAN NTAPI lab_RtlEqualUnicodeString(PCUNICODE_STRING left, PCUNICODE_STRING right, BOOLEAN ignore_case) {
+BOOLEAN NTAPI lab_RtlEqualUnicodeString(PCUNICODE_STRING left, PCUNICODE_STRING right,
+                                        BOOLEAN ignore_case) {
     require_irql_at_most(ignore_case ? PASSIVE_LEVEL : DISPATCH_LEVEL, "RtlEqualUnicodeString");
     if (left->Length != right->Length) return FALSE;
     const std::size_t characters = left->Length / sizeof(WCHAR);
@@ -100,11 +106,15 @@ BOOLEAN NTAPI lab_RtlEqualUnicodeString(PCUNICODE_STRING left, PCUNICODE_STRING 
 
 SIZE_T NTAPI lab_RtlCompareMemory(const void* left, const void* right, SIZE_T bytes) {
     SIZE_T equal = 0;
-    while (equal < bytes && static_cast<const char*>(left)[equal] == static_cast<const char*>(right)[equal]) ++equal;
+    while (equal < bytes &&
+           static_cast<const char*>(left)[equal] == static_cast<const char*>(right)[equal])
+        ++equal;
     return equal;
 }
 
-ULONGLONG NTAPI lab_KeQueryInterruptTime() { return os::now_100ns(); }
+ULONGLONG NTAPI lab_KeQueryInterruptTime() {
+    return os::now_100ns();
+}
 
 ULONGLONG NTAPI lab_KeQueryInterruptTimePrecise(PULONGLONG performance_counter) {
     const ULONGLONG now = os::now_100ns();
@@ -131,14 +141,30 @@ void* lab_memmove(void* target, const void* source, std::size_t bytes) {
     count_copy(__builtin_return_address(0), bytes);
     return std::memmove(target, source, bytes);
 }
-void* lab_memset(void* target, int value, std::size_t bytes) { return std::memset(target, value, bytes); }
-int lab_memcmp(const void* left, const void* right, std::size_t bytes) { return std::memcmp(left, right, bytes); }
-std::size_t lab_strlen(const char* text) { return std::strlen(text); }
-std::size_t lab_strnlen(const char* text, std::size_t most) { return strnlen(text, most); }
-int lab_strcmp(const char* left, const char* right) { return std::strcmp(left, right); }
-int lab_strncmp(const char* left, const char* right, std::size_t most) { return std::strncmp(left, right, most); }
-std::size_t lab_wcslen(const wchar_t* text) { return std::wcslen(text); }
-std::size_t lab_wcsnlen(const wchar_t* text, std::size_t most) { return wcsnlen(text, most); }
+void* lab_memset(void* target, int value, std::size_t bytes) {
+    return std::memset(target, value, bytes);
+}
+int lab_memcmp(const void* left, const void* right, std::size_t bytes) {
+    return std::memcmp(left, right, bytes);
+}
+std::size_t lab_strlen(const char* text) {
+    return std::strlen(text);
+}
+std::size_t lab_strnlen(const char* text, std::size_t most) {
+    return strnlen(text, most);
+}
+int lab_strcmp(const char* left, const char* right) {
+    return std::strcmp(left, right);
+}
+int lab_strncmp(const char* left, const char* right, std::size_t most) {
+    return std::strncmp(left, right, most);
+}
+std::size_t lab_wcslen(const wchar_t* text) {
+    return std::wcslen(text);
+}
+std::size_t lab_wcsnlen(const wchar_t* text, std::size_t most) {
+    return wcsnlen(text, most);
+}
 
 int lab__vsnprintf(char* target, std::size_t size, const char* format, va_list arguments) {
     return _vsnprintf(target, size, format, arguments);

@@ -15,7 +15,8 @@
 namespace wnbd::lab::kernel {
 namespace {
 
-// Printed violations; further ones are only counted, so that a fault in a hot path does not fill the disk.
+// Printed violations; further ones are only counted, so that a fault in a hot path does not fill
+// the disk.
 constexpr std::uint64_t printed_violations_max = 50;
 
 struct Report {
@@ -77,7 +78,9 @@ void fatal_violation(const char* rule, const char* format, ...) {
     os::exit_process(3);
 }
 
-void set_fatal_hook(void (*hook)()) noexcept { fatal_hook.store(hook); }
+void set_fatal_hook(void (*hook)()) noexcept {
+    fatal_hook.store(hook);
+}
 
 std::uint64_t violation_count() noexcept {
     const std::lock_guard guard(report().mutex);
@@ -96,7 +99,8 @@ void set_violations_quiet(bool quiet) noexcept {
 }
 
 ThreadState& this_thread() noexcept {
-    if (void* const slot = os::thread_slot(); slot != nullptr) return *static_cast<ThreadState*>(slot);
+    if (void* const slot = os::thread_slot(); slot != nullptr)
+        return *static_cast<ThreadState*>(slot);
     auto* const state = new ThreadState;
     state->thread_id = os::thread_id();
     state->process_id = os::process_id();
@@ -108,19 +112,23 @@ ThreadState& this_thread() noexcept {
 
 void for_each_thread(void (*visit)(ThreadState& thread, void* context), void* context) {
     const std::lock_guard guard(threads().mutex);
-    for (ThreadState* const thread : threads().all) visit(*thread, context);
+    for (ThreadState* const thread : threads().all)
+        visit(*thread, context);
 }
 
 void require_irql_at_most(unsigned char highest, const char* function) {
     const unsigned char irql = this_thread().irql;
-    if (irql > highest) violation("irql", "%s called at IRQL %u, allowed up to %u", function, irql, highest);
+    if (irql > highest)
+        violation("irql", "%s called at IRQL %u, allowed up to %u", function, irql, highest);
 }
 
 CallbackGuard::~CallbackGuard() {
     const ThreadState& thread = this_thread();
-    if (thread.irql != irql_) violation("irql", "%s entered at IRQL %u, left at %u", what_, irql_, thread.irql);
+    if (thread.irql != irql_)
+        violation("irql", "%s entered at IRQL %u, left at %u", what_, irql_, thread.irql);
     if (thread.held_count != held_count_) {
-        violation("lock-held", "%s entered with %u locks, left with %u", what_, held_count_, thread.held_count);
+        violation("lock-held", "%s entered with %u locks, left with %u", what_, held_count_,
+                  thread.held_count);
     }
 }
 
@@ -175,22 +183,27 @@ bool is_driver(const void* return_address) noexcept {
     return end == 0 || (address >= image_start.load(std::memory_order_relaxed) && address < end);
 }
 
-Counters& counters() noexcept { return totals; }
+Counters& counters() noexcept {
+    return totals;
+}
 
 void reset_counters() noexcept {
     for (std::atomic<std::uint64_t>* const counter :
-         {&totals.calls, &totals.allocations, &totals.mdl_allocations, &totals.page_locks, &totals.pages_locked,
-          &totals.mappings, &totals.spin_locks, &totals.waits, &totals.copies, &totals.bytes_copied}) {
+         {&totals.calls, &totals.allocations, &totals.mdl_allocations, &totals.page_locks,
+          &totals.pages_locked, &totals.mappings, &totals.spin_locks, &totals.waits, &totals.copies,
+          &totals.bytes_copied}) {
         counter->store(0);
     }
 }
 
 namespace {
 
-/// `mov reg, cr8` is 44/45 0F 20 /r, `mov cr8, reg` is 44/45 0F 22 /r; both have register 8 in the reg field by REX.R.
+/// `mov reg, cr8` is 44/45 0F 20 /r, `mov cr8, reg` is 44/45 0F 22 /r; both have register 8 in the
+/// reg field by REX.R.
 bool emulate_irql_register(const os::Fault& fault) {
     const auto* const code = reinterpret_cast<const unsigned char*>(fault.instruction);
-    if ((code[0] & 0xFE) != 0x44 || code[1] != 0x0F || (code[2] != 0x20 && code[2] != 0x22)) return false;
+    if ((code[0] & 0xFE) != 0x44 || code[1] != 0x0F || (code[2] != 0x20 && code[2] != 0x22))
+        return false;
     if ((code[3] & 0xF8) != 0xC0) return false;
     std::uint64_t& value = *fault.registers[(code[3] & 7) | ((code[0] & 1) << 3)];
     ThreadState& thread = this_thread();
@@ -209,7 +222,8 @@ bool on_fault(const os::Fault& fault) {
     if (fault.code == privileged_instruction) return emulate_irql_register(fault);
     ThreadState& thread = this_thread();
     const bool answer_to_bad_pointer = std::exchange(thread.raising, false);
-    if (fault.code == access_violation && !answer_to_bad_pointer) describe_pool_fault(fault.address, fault.write);
+    if (fault.code == access_violation && !answer_to_bad_pointer)
+        describe_pool_fault(fault.address, fault.write);
     return false;
 }
 
@@ -222,6 +236,8 @@ void check_balance() {
     check_etw_balance();
 }
 
-void install_fault_reporter() { os::set_fault_handler(on_fault); }
+void install_fault_reporter() {
+    os::set_fault_handler(on_fault);
+}
 
 }  // namespace wnbd::lab::kernel

@@ -4,8 +4,8 @@
 #include <mutex>
 #include <unordered_set>
 
-#include "lab/kernel/os.h"
 #include "driver/ddk/kernel.h"
+#include "lab/kernel/os.h"
 #include "lab/kernel/services.h"
 #include "lab/kernel/verifier.h"
 
@@ -110,7 +110,8 @@ Items& items() {
 WorkItem* checked(PIO_WORKITEM opaque, const char* function) {
     auto* const item = reinterpret_cast<WorkItem*>(opaque);
     if (items().live.contains(item)) return item;
-    fatal_violation("bad-work-item", "%s of %p, which is no live work item", function, static_cast<void*>(item));
+    fatal_violation("bad-work-item", "%s of %p, which is no live work item", function,
+                    static_cast<void*>(item));
 }
 
 void run_item(void* context) {
@@ -119,7 +120,8 @@ void run_item(void* context) {
     PDEVICE_OBJECT device;
     void* argument;
     {
-        // The routine may free its item, as the documentation allows: nothing of it is used afterwards.
+        // The routine may free its item, as the documentation allows: nothing of it is used
+        // afterwards.
         const std::lock_guard guard(items().mutex);
         item->queued = false;
         routine = item->routine;
@@ -165,21 +167,24 @@ VOID NTAPI lab_IoFreeWorkItem(PIO_WORKITEM opaque) {
         const std::lock_guard guard(items().mutex);
         item = checked(opaque, "IoFreeWorkItem");
         if (item->queued) {
-            fatal_violation("work-item-queued", "IoFreeWorkItem of %p, which is queued", static_cast<void*>(item));
+            fatal_violation("work-item-queued", "IoFreeWorkItem of %p, which is queued",
+                            static_cast<void*>(item));
         }
         items().live.erase(item);
     }
     delete item;
 }
 
-VOID NTAPI lab_IoQueueWorkItem(PIO_WORKITEM opaque, PIO_WORKITEM_ROUTINE routine, WORK_QUEUE_TYPE, PVOID context) {
+VOID NTAPI lab_IoQueueWorkItem(PIO_WORKITEM opaque, PIO_WORKITEM_ROUTINE routine, WORK_QUEUE_TYPE,
+                               PVOID context) {
     require_irql_at_most(DISPATCH_LEVEL, "IoQueueWorkItem");
     WorkItem* item;
     {
         const std::lock_guard guard(items().mutex);
         item = checked(opaque, "IoQueueWorkItem");
         if (item->queued) {
-            violation("work-item-queued", "IoQueueWorkItem of %p, which is queued", static_cast<void*>(item));
+            violation("work-item-queued", "IoQueueWorkItem of %p, which is queued",
+                      static_cast<void*>(item));
             return;
         }
         item->routine = routine;

@@ -53,7 +53,8 @@ DriverHost::~DriverHost() {
     if (driver_ != nullptr) unload();
 }
 
-bool DriverHost::load(const std::string& path, const std::wstring& service, ExportFinder other_exports) {
+bool DriverHost::load(const std::string& path, const std::wstring& service,
+                      ExportFinder other_exports) {
     kernel::install_fault_reporter();
     image_ = std::make_unique<Image>();
     const bool loaded = image_->load(path, [other_exports](const Image::Import& import) -> void* {
@@ -86,7 +87,8 @@ bool DriverHost::load(const std::string& path, const std::wstring& service, Expo
 
 bool DriverHost::start_adapter(const std::wstring& instance_path) {
     NTSTATUS status = STATUS_INVALID_DEVICE_REQUEST;
-    if (driver_->DriverExtension->AddDevice != nullptr) adapter_ = add_root_device(driver_, instance_path, status);
+    if (driver_->DriverExtension->AddDevice != nullptr)
+        adapter_ = add_root_device(driver_, instance_path, status);
     if (adapter_ == nullptr) error_ = status_text("starting the adapter", status);
     return adapter_ != nullptr;
 }
@@ -114,7 +116,8 @@ void DriverHost::unload() {
     check_object_balance();
     check_registry_balance();
     if (irps_outstanding() != 0) {
-        kernel::violation("irp-leak", "%lld IRPs were not completed", static_cast<long long>(irps_outstanding()));
+        kernel::violation("irp-leak", "%lld IRPs were not completed",
+                          static_cast<long long>(irps_outstanding()));
     }
     kernel::check_balance();
     free_driver_object(driver_);

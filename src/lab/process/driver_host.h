@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The one-process host: loads a driver's file, gives it a kernel, an adapter and users, and takes it all away again.
-// One driver at a time.
+// The one-process host: loads a driver's file, gives it a kernel, an adapter and users, and takes
+// it all away again. One driver at a time.
 #pragma once
 
 #include <memory>
@@ -45,7 +45,8 @@ class DriverHost {
     std::string error_;
 };
 
-/// Prints the last violations' number and gives what the program must return: `code`, or 3 if rules were broken.
+/// Prints the last violations' number and gives what the program must return: `code`, or 3 if rules
+/// were broken.
 int exit_code(int code);
 
 }  // namespace wnbd::lab::process

@@ -26,7 +26,8 @@ std::atomic<bool> exact_buffers{false};
 /// A call's system buffer: input copied in by the I/O manager, output copied out.
 class SystemBuffer {
   public:
-    explicit SystemBuffer(std::size_t bytes) : bytes_(bytes), exact_(exact_buffers.load(std::memory_order_relaxed)) {
+    explicit SystemBuffer(std::size_t bytes)
+        : bytes_(bytes), exact_(exact_buffers.load(std::memory_order_relaxed)) {
         if (bytes == 0) return;
         if (exact_) {
             data_ = static_cast<unsigned char*>(kernel::pool_allocate(bytes, lab_tag, false));
@@ -46,7 +47,8 @@ class SystemBuffer {
             kernel::pool_free(data_, lab_tag);
         } else if (std::any_of(data_ + bytes_, data_ + bytes_ + guard_bytes,
                                [](unsigned char byte) { return byte != guard_pattern; })) {
-            violation("system-buffer", "the memory behind a system buffer of %zu bytes was written", bytes_);
+            violation("system-buffer", "the memory behind a system buffer of %zu bytes was written",
+                      bytes_);
         }
     }
     SystemBuffer(const SystemBuffer&) = delete;
@@ -54,8 +56,8 @@ class SystemBuffer {
     [[nodiscard]] unsigned char* data() const noexcept { return data_; }
 
   private:
-    // One per thread: a thread has one call under way. Not from the pool, for a page of its own per call would cost more
-    // than what is measured.
+    // One per thread: a thread has one call under way. Not from the pool, for a page of its own per
+    // call would cost more than what is measured.
     static thread_local std::unique_ptr<unsigned char[]> cached;
     static thread_local std::size_t cached_bytes;
 
@@ -82,9 +84,7 @@ class CallScope {
         process_.calls.fetch_add(1);
         allowed_ = !process_.dying.load();
     }
-    ~CallScope() {
-        process_.calls.fetch_sub(1);
-    }
+    ~CallScope() { process_.calls.fetch_sub(1); }
     CallScope(const CallScope&) = delete;
     CallScope& operator=(const CallScope&) = delete;
     [[nodiscard]] bool allowed() const noexcept { return allowed_; }
@@ -107,7 +107,9 @@ void forget_pending(Process& process, IrpRecord* record) {
 
 }  // namespace
 
-void use_exact_system_buffers(bool exact) noexcept { exact_buffers.store(exact); }
+void use_exact_system_buffers(bool exact) noexcept {
+    exact_buffers.store(exact);
+}
 
 ProcessScope::ProcessScope(Process& process) noexcept
     : process_(this_thread().process),
@@ -139,9 +141,11 @@ bool end_process(Process& process, std::uint32_t timeout_ms) {
         ++waited_ms;
     }
     if (process.calls.load() != 0) {
-        violation("process-stuck", "%u calls of process %llu do not end, %u threads are in waits that nothing breaks",
-                  process.calls.load(), static_cast<unsigned long long>(process.id),
-                  kernel::stuck_threads(process.id));
+        violation(
+            "process-stuck",
+            "%u calls of process %llu do not end, %u threads are in waits that nothing breaks",
+            process.calls.load(), static_cast<unsigned long long>(process.id),
+            kernel::stuck_threads(process.id));
         return false;
     }
     std::vector<File*> files;
@@ -150,7 +154,8 @@ bool end_process(Process& process, std::uint32_t timeout_ms) {
         files = process.files;
     }
     const ProcessScope scope(process);
-    for (File* const file : files) File::close(file);
+    for (File* const file : files)
+        File::close(file);
     return true;
 }
 
@@ -192,14 +197,15 @@ NTSTATUS File::send_simple(UCHAR major) {
     record->irp.Tail.Overlay.OriginalFileObject = &object_;
     PIO_STACK_LOCATION const location = first_location(*record, major, 0);
     location->FileObject = &object_;
-    if (major == IRP_MJ_CREATE) location->Parameters.Create.ShareAccess = FILE_SHARE_READ | FILE_SHARE_WRITE;
+    if (major == IRP_MJ_CREATE)
+        location->Parameters.Create.ShareAccess = FILE_SHARE_READ | FILE_SHARE_WRITE;
     const NTSTATUS status = send_and_wait(device_, *record);
     free_irp(record);
     return status;
 }
 
-NTSTATUS File::device_io_control(ULONG code, const void* input, ULONG input_length, void* output, ULONG output_length,
-                                 ULONG& returned) {
+NTSTATUS File::device_io_control(ULONG code, const void* input, ULONG input_length, void* output,
+                                 ULONG output_length, ULONG& returned) {
     returned = 0;
     auto* const caller = static_cast<Process*>(this_thread().process);
     CallScope scope(caller != nullptr ? *caller : process_);
@@ -207,13 +213,14 @@ NTSTATUS File::device_io_control(ULONG code, const void* input, ULONG input_leng
     return call(code, input, input_length, output, output_length, returned);
 }
 
-NTSTATUS File::call(ULONG code, const void* input, ULONG input_length, void* output, ULONG output_length,
-                    ULONG& returned) {
+NTSTATUS File::call(ULONG code, const void* input, ULONG input_length, void* output,
+                    ULONG output_length, ULONG& returned) {
     if ((code & 3) != METHOD_BUFFERED) return STATUS_NOT_SUPPORTED;
     // As NtDeviceIoControlFile does: no buffer means no length, whatever the caller said.
     if (input == nullptr) input_length = 0;
     if (output == nullptr) output_length = 0;
-    if (!readable(input, input_length) || !writable(output, output_length)) return STATUS_ACCESS_VIOLATION;
+    if (!readable(input, input_length) || !writable(output, output_length))
+        return STATUS_ACCESS_VIOLATION;
     const SystemBuffer buffer(std::max(input_length, output_length));
     if (input_length != 0) std::memcpy(buffer.data(), input, input_length);
 
@@ -235,17 +242,19 @@ NTSTATUS File::call(ULONG code, const void* input, ULONG input_length, void* out
     const NTSTATUS first = IofCallDriver(device_, &irp);
     if (first == STATUS_PENDING) {
         remember_pending(owner, record);
-        while (record->done.load(std::memory_order_acquire) == 0) os::wait_on(&record->done, 0, -1);
+        while (record->done.load(std::memory_order_acquire) == 0)
+            os::wait_on(&record->done, 0, -1);
         forget_pending(owner, record);
     } else if (record->done.load(std::memory_order_acquire) == 0) {
         violation("irp-status", "a device control returned %08lx before it completed the IRP",
                   static_cast<unsigned long>(first));
-        while (record->done.load(std::memory_order_acquire) == 0) os::wait_on(&record->done, 0, -1);
+        while (record->done.load(std::memory_order_acquire) == 0)
+            os::wait_on(&record->done, 0, -1);
     }
     const NTSTATUS status = irp.IoStatus.Status;
     if (first != STATUS_PENDING && first != status) {
-        violation("irp-status", "a device control returned %08lx, its IRP says %08lx", static_cast<unsigned long>(first),
-                  static_cast<unsigned long>(status));
+        violation("irp-status", "a device control returned %08lx, its IRP says %08lx",
+                  static_cast<unsigned long>(first), static_cast<unsigned long>(status));
     }
     const ULONG_PTR information = irp.IoStatus.Information;
     free_irp(record);
@@ -253,7 +262,8 @@ NTSTATUS File::call(ULONG code, const void* input, ULONG input_length, void* out
     // Without an output buffer nothing is copied, and Information is a mere number.
     if (output_length != 0 && information > output_length) {
         violation("information", "Information %llu with an output buffer of %lu bytes",
-                  static_cast<unsigned long long>(information), static_cast<unsigned long>(output_length));
+                  static_cast<unsigned long long>(information),
+                  static_cast<unsigned long>(output_length));
         return status;
     }
     if (output_length != 0) {

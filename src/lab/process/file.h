@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// User space as the driver sees it: simulated processes, their handles, and DeviceIoControl on the caller's own thread.
+// User space as the driver sees it: simulated processes, their handles, and DeviceIoControl on the
+// caller's own thread.
 #pragma once
 
 #include <atomic>
@@ -23,8 +24,8 @@ struct Process {
     std::atomic<bool> dying{false};
     std::atomic<std::uint32_t> calls{0};  ///< system calls under way
     os::Mutex mutex;
-    std::vector<File*> files;             ///< open handles
-    std::vector<IrpRecord*> pending;      ///< IRPs that were left pending
+    std::vector<File*> files;         ///< open handles
+    std::vector<IrpRecord*> pending;  ///< IRPs that were left pending
 };
 
 /// The calling thread works for the process while this lives.
@@ -41,38 +42,41 @@ class ProcessScope {
     bool dying_;
 };
 
-/// Ends the process at whatever point its threads are: alertable waits break, pending IRPs are cancelled, and when no
-/// thread is in a system call any more its handles are closed (CLEANUP, CLOSE). Further calls of its threads return
-/// STATUS_THREAD_IS_TERMINATING. False (and a violation) if some thread does not come out within the time.
+/// Ends the process at whatever point its threads are: alertable waits break, pending IRPs are
+/// cancelled, and when no thread is in a system call any more its handles are closed (CLEANUP,
+/// CLOSE). Further calls of its threads return STATUS_THREAD_IS_TERMINATING. False (and a
+/// violation) if some thread does not come out within the time.
 bool end_process(Process& process, std::uint32_t timeout_ms);
 
 /// An open handle. Any number of threads may use it at once.
 class File {
   public:
-    /// Opens the top of the device's stack for the process (IRP_MJ_CREATE). On failure `status` says why.
+    /// Opens the top of the device's stack for the process (IRP_MJ_CREATE). On failure `status`
+    /// says why.
     static File* open(Process& process, PDEVICE_OBJECT device, NTSTATUS& status);
     /// IRP_MJ_CLEANUP and IRP_MJ_CLOSE; the handle is gone. No call may be under way.
     static void close(File* file);
 
-    /// NtDeviceIoControlFile for METHOD_BUFFERED codes. Buffers are the calling process's pointers, checked as Windows
-    /// checks them. `returned` gets Information when the call did not fail with an error status.
-    NTSTATUS device_io_control(ULONG code, const void* input, ULONG input_length, void* output, ULONG output_length,
-                               ULONG& returned);
+    /// NtDeviceIoControlFile for METHOD_BUFFERED codes. Buffers are the calling process's pointers,
+    /// checked as Windows checks them. `returned` gets Information when the call did not fail with
+    /// an error status.
+    NTSTATUS device_io_control(ULONG code, const void* input, ULONG input_length, void* output,
+                               ULONG output_length, ULONG& returned);
 
   private:
     friend bool end_process(Process& process, std::uint32_t timeout_ms);
     File(Process& process, PDEVICE_OBJECT device) noexcept : process_(process), device_(device) {}
     NTSTATUS send_simple(UCHAR major);
-    NTSTATUS call(ULONG code, const void* input, ULONG input_length, void* output, ULONG output_length,
-                  ULONG& returned);
+    NTSTATUS call(ULONG code, const void* input, ULONG input_length, void* output,
+                  ULONG output_length, ULONG& returned);
 
     Process& process_;
     PDEVICE_OBJECT device_;
     FILE_OBJECT object_{};
 };
 
-/// With it, each call's system buffer lies at the end of a page that is followed by one that faults; without it (the
-/// beginning), a buffer is kept per thread and checked for overruns.
+/// With it, each call's system buffer lies at the end of a page that is followed by one that
+/// faults; without it (the beginning), a buffer is kept per thread and checked for overruns.
 void use_exact_system_buffers(bool exact) noexcept;
 
 }  // namespace wnbd::lab::process

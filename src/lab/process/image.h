@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Maps a driver's file into this process as the kernel's loader does: sections, relocations, imports, page protection,
-// unwind tables. The file itself is used unchanged.
+// Maps a driver's file into this process as the kernel's loader does: sections, relocations,
+// imports, page protection, unwind tables. The file itself is used unchanged.
 #pragma once
 
 #include <cstddef>

@@ -37,7 +37,8 @@ Store& store() {
 /// The end of an IRP that a driver built with IoBuildDeviceIoControlRequest.
 void finish_threaded(IrpRecord& record) {
     IRP& irp = record.irp;
-    if (record.system_buffer != nullptr && record.caller_output != nullptr && !NT_ERROR(irp.IoStatus.Status)) {
+    if (record.system_buffer != nullptr && record.caller_output != nullptr &&
+        !NT_ERROR(irp.IoStatus.Status)) {
         ULONG_PTR bytes = irp.IoStatus.Information;
         if (bytes > record.caller_output_length) {
             violation("information", "IRP %p: Information %llu with an output buffer of %lu bytes",
@@ -56,7 +57,8 @@ void finish_threaded(IrpRecord& record) {
 bool wants(const IO_STACK_LOCATION& location, const IRP& irp) {
     if (location.CompletionRoutine == nullptr) return false;
     if (irp.Cancel && (location.Control & SL_INVOKE_ON_CANCEL) != 0) return true;
-    return (location.Control & (NT_SUCCESS(irp.IoStatus.Status) ? SL_INVOKE_ON_SUCCESS : SL_INVOKE_ON_ERROR)) != 0;
+    return (location.Control &
+            (NT_SUCCESS(irp.IoStatus.Status) ? SL_INVOKE_ON_SUCCESS : SL_INVOKE_ON_ERROR)) != 0;
 }
 
 /// Runs the completion routines from the current location up. False: one of them took the IRP back.
@@ -68,8 +70,11 @@ bool run_completion_routines(IRP& irp) {
         ++irp.Tail.Overlay.CurrentStackLocation;
         const bool top = irp.CurrentLocation > irp.StackCount;
         if (wants(below, irp)) {
-            PDEVICE_OBJECT const device = top ? nullptr : irp.Tail.Overlay.CurrentStackLocation->DeviceObject;
-            if (below.CompletionRoutine(device, &irp, below.Context) == STATUS_MORE_PROCESSING_REQUIRED) return false;
+            PDEVICE_OBJECT const device =
+                top ? nullptr : irp.Tail.Overlay.CurrentStackLocation->DeviceObject;
+            if (below.CompletionRoutine(device, &irp, below.Context) ==
+                STATUS_MORE_PROCESSING_REQUIRED)
+                return false;
         } else if (irp.PendingReturned && !top) {
             irp.Tail.Overlay.CurrentStackLocation->Control |= SL_PENDING_RETURNED;
         }
@@ -80,10 +85,12 @@ bool run_completion_routines(IRP& irp) {
 void check_completion(IrpRecord& record) {
     IRP& irp = record.irp;
     if (irp.IoStatus.Status == STATUS_PENDING) {
-        violation("irp-status", "IRP %p is completed with STATUS_PENDING", static_cast<void*>(&irp));
+        violation("irp-status", "IRP %p is completed with STATUS_PENDING",
+                  static_cast<void*>(&irp));
     }
     if (irp.CancelRoutine != nullptr) {
-        violation("irp-cancel", "IRP %p is completed with a cancel routine set", static_cast<void*>(&irp));
+        violation("irp-cancel", "IRP %p is completed with a cancel routine set",
+                  static_cast<void*>(&irp));
     }
     if (record.state.load() == State::completed) {
         fatal_violation("irp-twice", "IRP %p is completed a second time", static_cast<void*>(&irp));
@@ -108,7 +115,8 @@ IrpRecord* allocate_irp(CCHAR stack_size, bool) {
     std::memset(static_cast<void*>(&irp), 0, sizeof irp);
     std::memset(static_cast<void*>(record->stack), 0, sizeof record->stack);
     irp.Type = 6;  // IO_TYPE_IRP
-    irp.Size = static_cast<USHORT>(sizeof(IRP) + static_cast<unsigned>(stack_size) * sizeof(IO_STACK_LOCATION));
+    irp.Size = static_cast<USHORT>(sizeof(IRP) +
+                                   static_cast<unsigned>(stack_size) * sizeof(IO_STACK_LOCATION));
     irp.StackCount = stack_size;
     irp.CurrentLocation = static_cast<CHAR>(stack_size + 1);
     irp.Tail.Overlay.CurrentStackLocation = record->stack + stack_size;
@@ -123,8 +131,10 @@ IrpRecord* allocate_irp(CCHAR stack_size, bool) {
 
 void free_irp(IrpRecord* record) {
     const State before = record->state.exchange(State::freed);
-    if (before == State::freed) fatal_violation("irp-free", "IRP %p is freed twice", static_cast<void*>(record));
-    if (before == State::sent) fatal_violation("irp-free", "IRP %p is freed while it is out", static_cast<void*>(record));
+    if (before == State::freed)
+        fatal_violation("irp-free", "IRP %p is freed twice", static_cast<void*>(record));
+    if (before == State::sent)
+        fatal_violation("irp-free", "IRP %p is freed while it is out", static_cast<void*>(record));
     if (record->system_buffer != nullptr) kernel::pool_free(record->system_buffer, lab_tag);
     record->system_buffer = nullptr;
     const std::lock_guard guard(store().mutex);
@@ -134,7 +144,8 @@ void free_irp(IrpRecord* record) {
 IrpRecord* record_of(PIRP irp, const char* function) {
     auto* const record = reinterpret_cast<IrpRecord*>(irp);
     if (record->state.load() == State::freed) {
-        fatal_violation("irp-use-after-free", "%s of IRP %p, which was freed", function, static_cast<void*>(irp));
+        fatal_violation("irp-use-after-free", "%s of IRP %p, which was freed", function,
+                        static_cast<void*>(irp));
     }
     return record;
 }
@@ -154,19 +165,23 @@ NTSTATUS send_and_wait(PDEVICE_OBJECT device, IrpRecord& record) {
         violation("irp-status", "major %02x returned %08lx before it completed the IRP", major,
                   static_cast<unsigned long>(status));
     }
-    while (record.done.load(std::memory_order_acquire) == 0) os::wait_on(&record.done, 0, -1);
+    while (record.done.load(std::memory_order_acquire) == 0)
+        os::wait_on(&record.done, 0, -1);
     const NTSTATUS final = record.irp.IoStatus.Status;
     if (status != STATUS_PENDING && status != final) {
         violation("irp-status", "major %02x returned %08lx, the IRP says %08lx", major,
                   static_cast<unsigned long>(status), static_cast<unsigned long>(final));
     }
     if (status == STATUS_PENDING && !record.irp.PendingReturned) {
-        violation("irp-status", "major %02x returned STATUS_PENDING for an IRP not marked pending", major);
+        violation("irp-status", "major %02x returned STATUS_PENDING for an IRP not marked pending",
+                  major);
     }
     return final;
 }
 
-std::int64_t irps_outstanding() noexcept { return store().outstanding.load(); }
+std::int64_t irps_outstanding() noexcept {
+    return store().outstanding.load();
+}
 
 }  // namespace wnbd::lab::process
 
@@ -179,12 +194,14 @@ NTSTATUS FASTCALL lab_IofCallDriver(PDEVICE_OBJECT device, PIRP irp) {
     kernel::require_irql_at_most(DISPATCH_LEVEL, "IofCallDriver");
     IrpRecord* const record = record_of(irp, "IofCallDriver");
     if (--irp->CurrentLocation <= 0) {
-        kernel::fatal_violation("irp-stack", "IRP %p has no stack location left", static_cast<void*>(irp));
+        kernel::fatal_violation("irp-stack", "IRP %p has no stack location left",
+                                static_cast<void*>(irp));
     }
     PIO_STACK_LOCATION const location = --irp->Tail.Overlay.CurrentStackLocation;
     location->DeviceObject = device;
     IrpRecord::State fresh = IrpRecord::State::allocated;
-    if (record->state.compare_exchange_strong(fresh, IrpRecord::State::sent)) store().outstanding.fetch_add(1);
+    if (record->state.compare_exchange_strong(fresh, IrpRecord::State::sent))
+        store().outstanding.fetch_add(1);
     const kernel::CallbackGuard guard("a dispatch routine");
     return device->DriverObject->MajorFunction[location->MajorFunction](device, irp);
 }
@@ -209,14 +226,19 @@ PIRP NTAPI lab_IoAllocateIrp(CCHAR stack_size, BOOLEAN quota) {
     return record == nullptr ? nullptr : &record->irp;
 }
 
-VOID NTAPI lab_IoFreeIrp(PIRP irp) { free_irp(record_of(irp, "IoFreeIrp")); }
+VOID NTAPI lab_IoFreeIrp(PIRP irp) {
+    free_irp(record_of(irp, "IoFreeIrp"));
+}
 
-PIRP NTAPI lab_IoBuildDeviceIoControlRequest(ULONG code, PDEVICE_OBJECT device, PVOID input, ULONG input_length,
-                                             PVOID output, ULONG output_length, BOOLEAN internal, PKEVENT event,
+PIRP NTAPI lab_IoBuildDeviceIoControlRequest(ULONG code, PDEVICE_OBJECT device, PVOID input,
+                                             ULONG input_length, PVOID output, ULONG output_length,
+                                             BOOLEAN internal, PKEVENT event,
                                              PIO_STATUS_BLOCK status_block) {
     kernel::require_irql_at_most(PASSIVE_LEVEL, "IoBuildDeviceIoControlRequest");
     if ((code & 3) != METHOD_BUFFERED) return nullptr;
-    if (kernel::is_driver(__builtin_return_address(0)) && kernel::should_fail(kernel::FaultPoint::pool)) return nullptr;
+    if (kernel::is_driver(__builtin_return_address(0)) &&
+        kernel::should_fail(kernel::FaultPoint::pool))
+        return nullptr;
     IrpRecord* const record = allocate_irp(device->StackSize, false);
     if (record == nullptr) return nullptr;
     const ULONG bytes = input_length > output_length ? input_length : output_length;
@@ -235,8 +257,8 @@ PIRP NTAPI lab_IoBuildDeviceIoControlRequest(ULONG code, PDEVICE_OBJECT device, 
     irp.AssociatedIrp.SystemBuffer = record->system_buffer;
     irp.UserEvent = event;
     irp.UserIosb = status_block;
-    PIO_STACK_LOCATION const location =
-        first_location(*record, internal ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL, 0);
+    PIO_STACK_LOCATION const location = first_location(
+        *record, internal ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL, 0);
     location->Parameters.DeviceIoControl.IoControlCode = code;
     location->Parameters.DeviceIoControl.InputBufferLength = input_length;
     location->Parameters.DeviceIoControl.OutputBufferLength = output_length;
@@ -246,12 +268,14 @@ PIRP NTAPI lab_IoBuildDeviceIoControlRequest(ULONG code, PDEVICE_OBJECT device, 
 VOID NTAPI lab_IoAcquireCancelSpinLock(PKIRQL irql) {
     *irql = kernel::this_thread().irql;
     kernel::this_thread().irql = DISPATCH_LEVEL;
-    while (store().cancel_lock.exchange(1, std::memory_order_acquire) != 0) os::yield();
+    while (store().cancel_lock.exchange(1, std::memory_order_acquire) != 0)
+        os::yield();
 }
 
 VOID NTAPI lab_IoReleaseCancelSpinLock(KIRQL irql) {
     if (store().cancel_lock.exchange(0, std::memory_order_release) == 0) {
-        kernel::violation("lock-not-held", "IoReleaseCancelSpinLock without IoAcquireCancelSpinLock");
+        kernel::violation("lock-not-held",
+                          "IoReleaseCancelSpinLock without IoAcquireCancelSpinLock");
     }
     kernel::this_thread().irql = irql;
 }
@@ -275,7 +299,9 @@ ULONG NTAPI lab_IoGetRequestorProcessId(PIRP irp) {
     return static_cast<ULONG>(record_of(irp, "IoGetRequestorProcessId")->process_id);
 }
 
-HANDLE NTAPI lab_PsGetCurrentProcessId() { return reinterpret_cast<HANDLE>(kernel::this_thread().process_id); }
+HANDLE NTAPI lab_PsGetCurrentProcessId() {
+    return reinterpret_cast<HANDLE>(kernel::this_thread().process_id);
+}
 HANDLE NTAPI lab_PsGetCurrentThreadId() {
     return reinterpret_cast<HANDLE>(static_cast<ULONG_PTR>(kernel::this_thread().thread_id));
 }

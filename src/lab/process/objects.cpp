@@ -94,7 +94,8 @@ void dereference_object(void* object) {
         const std::lock_guard guard(all().mutex);
         const auto found = all().objects.find(object);
         if (found == all().objects.end()) {
-            kernel::fatal_violation("bad-object", "dereference of %p, which is no object (any more)", object);
+            kernel::fatal_violation("bad-object",
+                                    "dereference of %p, which is no object (any more)", object);
         }
         if (--found->second.references == 0) {
             destroy = found->second.destroy;
@@ -110,13 +111,15 @@ long object_references(void* object) {
     return found == all().objects.end() ? 0 : found->second.references;
 }
 
-PDRIVER_OBJECT create_driver_object(const std::wstring& service, void* image_base, std::size_t image_size) {
+PDRIVER_OBJECT create_driver_object(const std::wstring& service, void* image_base,
+                                    std::size_t image_size) {
     auto* const entry = new DriverEntry;
     entry->service = service;
     entry->path = L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\" + service;
     entry->path_string.Buffer = entry->path.data();
     entry->path_string.Length = static_cast<USHORT>(entry->path.size() * sizeof(WCHAR));
-    entry->path_string.MaximumLength = static_cast<USHORT>(entry->path_string.Length + sizeof(WCHAR));
+    entry->path_string.MaximumLength =
+        static_cast<USHORT>(entry->path_string.Length + sizeof(WCHAR));
     DRIVER_OBJECT& driver = entry->object;
     driver.Type = 4;  // IO_TYPE_DRIVER
     driver.Size = sizeof driver;
@@ -125,20 +128,31 @@ PDRIVER_OBJECT create_driver_object(const std::wstring& service, void* image_bas
     driver.DriverExtension = &entry->extension;
     entry->extension.DriverObject = &driver;
     entry->extension.ServiceKeyName.Buffer = entry->service.data();
-    entry->extension.ServiceKeyName.Length = static_cast<USHORT>(entry->service.size() * sizeof(WCHAR));
+    entry->extension.ServiceKeyName.Length =
+        static_cast<USHORT>(entry->service.size() * sizeof(WCHAR));
     entry->extension.ServiceKeyName.MaximumLength = entry->extension.ServiceKeyName.Length;
-    for (PDRIVER_DISPATCH& dispatch : driver.MajorFunction) dispatch = refuse;
+    for (PDRIVER_DISPATCH& dispatch : driver.MajorFunction)
+        dispatch = refuse;
     return &driver;
 }
 
 // The object is the entry's first member.
-static DriverEntry* entry_of(PDRIVER_OBJECT driver) { return reinterpret_cast<DriverEntry*>(driver); }
-void free_driver_object(PDRIVER_OBJECT driver) { delete entry_of(driver); }
-PUNICODE_STRING registry_path_of(PDRIVER_OBJECT driver) { return &entry_of(driver)->path_string; }
-std::wstring service_of(PDRIVER_OBJECT driver) { return entry_of(driver)->service; }
+static DriverEntry* entry_of(PDRIVER_OBJECT driver) {
+    return reinterpret_cast<DriverEntry*>(driver);
+}
+void free_driver_object(PDRIVER_OBJECT driver) {
+    delete entry_of(driver);
+}
+PUNICODE_STRING registry_path_of(PDRIVER_OBJECT driver) {
+    return &entry_of(driver)->path_string;
+}
+std::wstring service_of(PDRIVER_OBJECT driver) {
+    return entry_of(driver)->service;
+}
 
 PDEVICE_OBJECT top_of_stack(PDEVICE_OBJECT device) {
-    while (device->AttachedDevice != nullptr) device = device->AttachedDevice;
+    while (device->AttachedDevice != nullptr)
+        device = device->AttachedDevice;
     return device;
 }
 
@@ -152,8 +166,9 @@ PDEVICE_OBJECT find_device(const std::wstring& name) {
 void check_object_balance() {
     const std::lock_guard guard(all().mutex);
     for (const auto& [device, entry] : all().devices) {
-        violation("device-leak", "device %p \"%ls\"%s was not %s", static_cast<void*>(device), entry.name.c_str(),
-                  entry.deleted ? " (deleted)" : "", entry.deleted ? "dereferenced" : "deleted");
+        violation("device-leak", "device %p \"%ls\"%s was not %s", static_cast<void*>(device),
+                  entry.name.c_str(), entry.deleted ? " (deleted)" : "",
+                  entry.deleted ? "dereferenced" : "deleted");
     }
     for (const auto& [link, target] : all().links) {
         violation("link-leak", "symbolic link \"%ls\" was not deleted", link.c_str());
@@ -168,12 +183,16 @@ using namespace wnbd::lab::process;
 
 extern "C" {
 
-NTSTATUS NTAPI lab_IoCreateDevice(PDRIVER_OBJECT driver, ULONG extension_bytes, PUNICODE_STRING name, DEVICE_TYPE type,
-                                  ULONG characteristics, BOOLEAN, PDEVICE_OBJECT* result) {
+NTSTATUS NTAPI lab_IoCreateDevice(PDRIVER_OBJECT driver, ULONG extension_bytes,
+                                  PUNICODE_STRING name, DEVICE_TYPE type, ULONG characteristics,
+                                  BOOLEAN, PDEVICE_OBJECT* result) {
     require_irql_at_most(PASSIVE_LEVEL, "IoCreateDevice");
-    auto* const device = static_cast<PDEVICE_OBJECT>(kernel::pool_allocate(sizeof(DEVICE_OBJECT), lab_tag, false));
-    void* const extension = extension_bytes == 0 ? nullptr : kernel::pool_allocate(extension_bytes, lab_tag, false);
-    if (device == nullptr || (extension_bytes != 0 && extension == nullptr)) return STATUS_INSUFFICIENT_RESOURCES;
+    auto* const device =
+        static_cast<PDEVICE_OBJECT>(kernel::pool_allocate(sizeof(DEVICE_OBJECT), lab_tag, false));
+    void* const extension =
+        extension_bytes == 0 ? nullptr : kernel::pool_allocate(extension_bytes, lab_tag, false);
+    if (device == nullptr || (extension_bytes != 0 && extension == nullptr))
+        return STATUS_INSUFFICIENT_RESOURCES;
     RtlZeroMemory(device, sizeof *device);
     if (extension != nullptr) RtlZeroMemory(extension, extension_bytes);
     device->Type = 3;  // IO_TYPE_DEVICE
@@ -211,16 +230,19 @@ VOID NTAPI lab_IoDeleteDevice(PDEVICE_OBJECT device) {
         const std::lock_guard guard(all().mutex);
         const auto entry = all().devices.find(device);
         if (entry == all().devices.end() || entry->second.deleted) {
-            kernel::fatal_violation("device-delete", "IoDeleteDevice of %p, which is no device (any more)",
+            kernel::fatal_violation("device-delete",
+                                    "IoDeleteDevice of %p, which is no device (any more)",
                                     static_cast<void*>(device));
         }
         entry->second.deleted = true;
         all().names.erase(entry->second.name);
         if (device->AttachedDevice != nullptr) {
-            violation("device-delete", "device %p is deleted while another is attached", static_cast<void*>(device));
+            violation("device-delete", "device %p is deleted while another is attached",
+                      static_cast<void*>(device));
         }
         PDEVICE_OBJECT* link = &device->DriverObject->DeviceObject;
-        while (*link != nullptr && *link != device) link = &(*link)->NextDevice;
+        while (*link != nullptr && *link != device)
+            link = &(*link)->NextDevice;
         if (*link != nullptr) *link = device->NextDevice;
     }
     dereference_object(device);
@@ -264,7 +286,9 @@ PDEVICE_OBJECT NTAPI lab_IoGetAttachedDevice(PDEVICE_OBJECT device) {
 NTSTATUS NTAPI lab_IoCreateSymbolicLink(PUNICODE_STRING link, PUNICODE_STRING target) {
     require_irql_at_most(PASSIVE_LEVEL, "IoCreateSymbolicLink");
     const std::lock_guard guard(all().mutex);
-    return all().links.emplace(text_of(link), text_of(target)).second ? STATUS_SUCCESS : STATUS_OBJECT_NAME_COLLISION;
+    return all().links.emplace(text_of(link), text_of(target)).second
+               ? STATUS_SUCCESS
+               : STATUS_OBJECT_NAME_COLLISION;
 }
 
 NTSTATUS NTAPI lab_IoDeleteSymbolicLink(PUNICODE_STRING link) {
@@ -280,7 +304,8 @@ LONG_PTR FASTCALL lab_ObfReferenceObject(PVOID object) {
 }
 
 LONG_PTR FASTCALL lab_ObfDereferenceObject(PVOID object) {
-    // At DISPATCH_LEVEL the last reference's deletion must not happen: Windows wants ObDereferenceObjectDeferDelete.
+    // At DISPATCH_LEVEL the last reference's deletion must not happen: Windows wants
+    // ObDereferenceObjectDeferDelete.
     require_irql_at_most(DISPATCH_LEVEL, "ObDereferenceObject");
     dereference_object(object);
     return 0;

@@ -19,7 +19,8 @@ long object_references(void* object);
 
 /// A driver object with nothing in it but its name; `service` names its registry key.
 /// All dispatch routines refuse with STATUS_INVALID_DEVICE_REQUEST until the driver sets its own.
-PDRIVER_OBJECT create_driver_object(const std::wstring& service, void* image_base, std::size_t image_size);
+PDRIVER_OBJECT create_driver_object(const std::wstring& service, void* image_base,
+                                    std::size_t image_size);
 void free_driver_object(PDRIVER_OBJECT driver);
 /// `\Registry\Machine\System\CurrentControlSet\Services\<service>` of a driver object made above.
 PUNICODE_STRING registry_path_of(PDRIVER_OBJECT driver);

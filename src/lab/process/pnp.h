@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A PnP manager for one root-enumerated adapter and its children. Its requests are serialised, as Windows's are; bus
-// relations are looked at asynchronously, by a worker.
+// A PnP manager for one root-enumerated adapter and its children. Its requests are serialised, as
+// Windows's are; bus relations are looked at asynchronously, by a worker.
 #pragma once
 
 #include <cstdint>
@@ -14,16 +14,19 @@ namespace wnbd::lab::process {
 /// A child device that was reported, started and not yet removed.
 struct Child {
     PDEVICE_OBJECT pdo;
-    std::wstring device_id;    ///< "SCSI\\Disk..."
+    std::wstring device_id;  ///< "SCSI\\Disk..."
     std::wstring instance_id;
 };
 
-/// Makes a root device, calls AddDevice, starts it and scans it. Gives its PDO, or nullptr with the status.
-PDEVICE_OBJECT add_root_device(PDRIVER_OBJECT driver, const std::wstring& instance_path, NTSTATUS& status);
-/// Removes the children and then the device itself. With `surprise`, as when hardware vanishes; otherwise each is asked
-/// first, and a refusal is returned and leaves everything as it was.
+/// Makes a root device, calls AddDevice, starts it and scans it. Gives its PDO, or nullptr with the
+/// status.
+PDEVICE_OBJECT add_root_device(PDRIVER_OBJECT driver, const std::wstring& instance_path,
+                               NTSTATUS& status);
+/// Removes the children and then the device itself. With `surprise`, as when hardware vanishes;
+/// otherwise each is asked first, and a refusal is returned and leaves everything as it was.
 NTSTATUS remove_root_device(PDEVICE_OBJECT pdo, bool surprise);
-/// Asks a child to go (QUERY_REMOVE); if it agrees, removes it. A refusal is returned, after CANCEL_REMOVE.
+/// Asks a child to go (QUERY_REMOVE); if it agrees, removes it. A refusal is returned, after
+/// CANCEL_REMOVE.
 NTSTATUS eject_child(PDEVICE_OBJECT child);
 
 /// Children as of the last completed scan.
@@ -38,7 +41,8 @@ PDEVICE_OBJECT find_interface(const GUID& interface_class);
 /// Reports interfaces that are still enabled.
 void check_interface_balance();
 
-/// For the properties: the instance path of a PDO ("ROOT\\SCSIADAPTER\\0000"), empty if it is unknown.
+/// For the properties: the instance path of a PDO ("ROOT\\SCSIADAPTER\\0000"), empty if it is
+/// unknown.
 std::wstring instance_path_of(PDEVICE_OBJECT pdo);
 
 }  // namespace wnbd::lab::process

@@ -26,7 +26,7 @@ using Key = std::map<std::wstring, Value>;  // by lower-case name
 
 struct Registry {
     os::Mutex mutex;
-    std::map<std::wstring, Key> keys;              // by lower-case path
+    std::map<std::wstring, Key> keys;  // by lower-case path
     std::map<std::uintptr_t, std::wstring> handles;
     std::uintptr_t last_handle = 0x1000;
 };
@@ -36,7 +36,8 @@ Registry& registry() {
 }
 
 std::wstring lower(std::wstring text) {
-    for (wchar_t& character : text) character = static_cast<wchar_t>(std::towlower(character));
+    for (wchar_t& character : text)
+        character = static_cast<wchar_t>(std::towlower(character));
     return text;
 }
 std::wstring text_of(const UNICODE_STRING* string) {
@@ -66,7 +67,8 @@ NTSTATUS open_path(OBJECT_ATTRIBUTES* attributes, bool create, HANDLE* handle, U
     const std::lock_guard guard(registry().mutex);
     std::wstring path = text_of(attributes->ObjectName);
     if (attributes->RootDirectory != nullptr) {
-        const auto root = registry().handles.find(reinterpret_cast<std::uintptr_t>(attributes->RootDirectory));
+        const auto root =
+            registry().handles.find(reinterpret_cast<std::uintptr_t>(attributes->RootDirectory));
         if (root == registry().handles.end()) return STATUS_INVALID_HANDLE;
         path = root->second + L"\\" + path;
     }
@@ -76,13 +78,15 @@ NTSTATUS open_path(OBJECT_ATTRIBUTES* attributes, bool create, HANDLE* handle, U
     const bool existed = registry().keys.contains(lower(path));
     if (!existed && !create) return STATUS_OBJECT_NAME_NOT_FOUND;
     registry().keys[lower(path)];
-    if (disposition != nullptr) *disposition = existed ? REG_OPENED_EXISTING_KEY : REG_CREATED_NEW_KEY;
+    if (disposition != nullptr)
+        *disposition = existed ? REG_OPENED_EXISTING_KEY : REG_CREATED_NEW_KEY;
     *handle = open_locked(path);
     return STATUS_SUCCESS;
 }
 
 /// Fills `buffer` with what fits and says how much there is.
-NTSTATUS query(const Value& value, KEY_VALUE_INFORMATION_CLASS form, PVOID buffer, ULONG length, PULONG needed) {
+NTSTATUS query(const Value& value, KEY_VALUE_INFORMATION_CLASS form, PVOID buffer, ULONG length,
+               PULONG needed) {
     if (form != KeyValuePartialInformation) return STATUS_INVALID_PARAMETER;
     constexpr ULONG head = offsetof(KEY_VALUE_PARTIAL_INFORMATION, Data);
     *needed = head + static_cast<ULONG>(value.data.size());
@@ -92,14 +96,15 @@ NTSTATUS query(const Value& value, KEY_VALUE_INFORMATION_CLASS form, PVOID buffe
     information->Type = value.type;
     information->DataLength = static_cast<ULONG>(value.data.size());
     const ULONG room = length - head;
-    std::memcpy(information->Data, value.data.data(), room < value.data.size() ? room : value.data.size());
+    std::memcpy(information->Data, value.data.data(),
+                room < value.data.size() ? room : value.data.size());
     return room < value.data.size() ? STATUS_BUFFER_OVERFLOW : STATUS_SUCCESS;
 }
 
 }  // namespace
 
-void registry_set(const std::wstring& key, const std::wstring& name, std::uint32_t type, const void* data,
-                  std::size_t bytes) {
+void registry_set(const std::wstring& key, const std::wstring& name, std::uint32_t type,
+                  const void* data, std::size_t bytes) {
     const auto* const first = static_cast<const std::uint8_t*>(data);
     const std::lock_guard guard(registry().mutex);
     registry().keys[lower(key)].insert_or_assign(
@@ -126,8 +131,8 @@ void registry_clear() {
 void check_registry_balance() {
     const std::lock_guard guard(registry().mutex);
     for (const auto& [handle, path] : registry().handles) {
-        violation("handle-leak", "handle %p of key \"%ls\" was not closed", reinterpret_cast<void*>(handle),
-                  path.c_str());
+        violation("handle-leak", "handle %p of key \"%ls\" was not closed",
+                  reinterpret_cast<void*>(handle), path.c_str());
     }
     registry().handles.clear();
 }
@@ -139,11 +144,14 @@ using namespace wnbd::lab::process;
 
 extern "C" {
 
-// DRIVER_REGKEY_TYPE: 0 parameters, 1 persistent state (a key of its own, elsewhere, on Windows 10).
-NTSTATUS NTAPI lab_IoOpenDriverRegistryKey(PDRIVER_OBJECT driver, int type, ACCESS_MASK, ULONG flags, PHANDLE handle) {
+// DRIVER_REGKEY_TYPE: 0 parameters, 1 persistent state (a key of its own, elsewhere, on Windows
+// 10).
+NTSTATUS NTAPI lab_IoOpenDriverRegistryKey(PDRIVER_OBJECT driver, int type, ACCESS_MASK,
+                                           ULONG flags, PHANDLE handle) {
     require_irql_at_most(PASSIVE_LEVEL, "IoOpenDriverRegistryKey");
     if ((type != 0 && type != 1) || flags != 0) return STATUS_INVALID_PARAMETER;
-    const std::wstring path = text_of(registry_path_of(driver)) + (type == 0 ? L"\\Parameters" : L"\\State");
+    const std::wstring path =
+        text_of(registry_path_of(driver)) + (type == 0 ? L"\\Parameters" : L"\\State");
     const std::lock_guard guard(registry().mutex);
     registry().keys[lower(path)];
     *handle = open_locked(path);
@@ -155,8 +163,8 @@ NTSTATUS NTAPI lab_ZwOpenKey(PHANDLE handle, ACCESS_MASK, POBJECT_ATTRIBUTES att
     return open_path(attributes, false, handle, nullptr);
 }
 
-NTSTATUS NTAPI lab_ZwCreateKey(PHANDLE handle, ACCESS_MASK, POBJECT_ATTRIBUTES attributes, ULONG, PUNICODE_STRING,
-                               ULONG, PULONG disposition) {
+NTSTATUS NTAPI lab_ZwCreateKey(PHANDLE handle, ACCESS_MASK, POBJECT_ATTRIBUTES attributes, ULONG,
+                               PUNICODE_STRING, ULONG, PULONG disposition) {
     require_irql_at_most(PASSIVE_LEVEL, "ZwCreateKey");
     return open_path(attributes, true, handle, disposition);
 }
@@ -164,23 +172,26 @@ NTSTATUS NTAPI lab_ZwCreateKey(PHANDLE handle, ACCESS_MASK, POBJECT_ATTRIBUTES a
 NTSTATUS NTAPI lab_ZwClose(HANDLE handle) {
     require_irql_at_most(PASSIVE_LEVEL, "ZwClose");
     const std::lock_guard guard(registry().mutex);
-    if (registry().handles.erase(reinterpret_cast<std::uintptr_t>(handle)) != 0) return STATUS_SUCCESS;
+    if (registry().handles.erase(reinterpret_cast<std::uintptr_t>(handle)) != 0)
+        return STATUS_SUCCESS;
     violation("bad-handle", "ZwClose of %p, which is no open handle", handle);
     return STATUS_INVALID_HANDLE;
 }
 
-NTSTATUS NTAPI lab_ZwQueryValueKey(HANDLE handle, PUNICODE_STRING name, KEY_VALUE_INFORMATION_CLASS form, PVOID buffer,
-                                   ULONG length, PULONG needed) {
+NTSTATUS NTAPI lab_ZwQueryValueKey(HANDLE handle, PUNICODE_STRING name,
+                                   KEY_VALUE_INFORMATION_CLASS form, PVOID buffer, ULONG length,
+                                   PULONG needed) {
     require_irql_at_most(PASSIVE_LEVEL, "ZwQueryValueKey");
     const std::lock_guard guard(registry().mutex);
     Key* const key = key_locked(handle, "ZwQueryValueKey");
     if (key == nullptr) return STATUS_INVALID_HANDLE;
     const auto value = key->find(lower(text_of(name)));
-    return value == key->end() ? STATUS_OBJECT_NAME_NOT_FOUND : query(value->second, form, buffer, length, needed);
+    return value == key->end() ? STATUS_OBJECT_NAME_NOT_FOUND
+                               : query(value->second, form, buffer, length, needed);
 }
 
-NTSTATUS NTAPI lab_ZwEnumerateValueKey(HANDLE handle, ULONG index, KEY_VALUE_INFORMATION_CLASS form, PVOID buffer,
-                                       ULONG length, PULONG needed) {
+NTSTATUS NTAPI lab_ZwEnumerateValueKey(HANDLE handle, ULONG index, KEY_VALUE_INFORMATION_CLASS form,
+                                       PVOID buffer, ULONG length, PULONG needed) {
     require_irql_at_most(PASSIVE_LEVEL, "ZwEnumerateValueKey");
     const std::lock_guard guard(registry().mutex);
     Key* const key = key_locked(handle, "ZwEnumerateValueKey");
@@ -189,14 +200,16 @@ NTSTATUS NTAPI lab_ZwEnumerateValueKey(HANDLE handle, ULONG index, KEY_VALUE_INF
     return query(std::next(key->begin(), index)->second, form, buffer, length, needed);
 }
 
-NTSTATUS NTAPI lab_ZwSetValueKey(HANDLE handle, PUNICODE_STRING name, ULONG, ULONG type, PVOID data, ULONG bytes) {
+NTSTATUS NTAPI lab_ZwSetValueKey(HANDLE handle, PUNICODE_STRING name, ULONG, ULONG type, PVOID data,
+                                 ULONG bytes) {
     require_irql_at_most(PASSIVE_LEVEL, "ZwSetValueKey");
     const std::lock_guard guard(registry().mutex);
     Key* const key = key_locked(handle, "ZwSetValueKey");
     if (key == nullptr) return STATUS_INVALID_HANDLE;
     const auto* const first = static_cast<const std::uint8_t*>(data);
     const std::wstring spelled = text_of(name);
-    key->insert_or_assign(lower(spelled), Value{spelled, type, std::vector<std::uint8_t>(first, first + bytes)});
+    key->insert_or_assign(lower(spelled),
+                          Value{spelled, type, std::vector<std::uint8_t>(first, first + bytes)});
     return STATUS_SUCCESS;
 }
 

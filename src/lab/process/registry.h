@@ -9,8 +9,8 @@
 namespace wnbd::lab::process {
 
 /// Sets a value as a tool outside the driver would; creates the key. `type` is a REG_* number.
-void registry_set(const std::wstring& key, const std::wstring& name, std::uint32_t type, const void* data,
-                  std::size_t bytes);
+void registry_set(const std::wstring& key, const std::wstring& name, std::uint32_t type,
+                  const void* data, std::size_t bytes);
 /// False if there is no such value.
 bool registry_get(const std::wstring& key, const std::wstring& name, std::uint32_t& type,
                   std::vector<std::uint8_t>& data);
