@@ -142,9 +142,9 @@ void declare_options(CLI::App& parser, const CommandSpec& command) {
     parser.allow_windows_style_options(false);
     for (const OptionSpec& positional : command.positionals) {
         const std::string name(positional.name);
-        parser.add_option(name + ",--" + name)
-            ->expected(1)
-            ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        std::string both = name;
+        both.append(",--").append(name);
+        parser.add_option(both)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     }
     for (const auto& group : {command.options, common_options()}) {
         for (const OptionSpec& option : group) {

@@ -30,6 +30,7 @@ TEST(ControlState, ConcurrentEventsShareTheActions) {
     std::vector<ControlAction> actions(thread_count);
     {
         std::vector<std::jthread> threads;
+        threads.reserve(thread_count);
         for (ControlAction& action : actions) {
             threads.emplace_back([&state, &action] { action = state.next(); });
         }

@@ -20,7 +20,7 @@ struct LogEntry {
 class HeldError {
   public:
     /// Holds `entry` and returns the one held before, which turned out not to be the last word.
-    [[nodiscard]] std::optional<LogEntry> hold(LogEntry entry) {
+    [[nodiscard]] std::optional<LogEntry> hold(LogEntry&& entry) {
         const std::lock_guard lock(mutex_);
         return std::exchange(held_, std::move(entry));
     }

@@ -10,12 +10,9 @@ TEST(HeldError, ReturnsEachErrorOnceInOrder) {
     HeldError held;
     EXPECT_FALSE(held.release());
     EXPECT_FALSE(held.hold({"line 1", "text 1"}));
-    const auto first = held.hold({"line 2", "text 2"});
-    ASSERT_TRUE(first);
-    EXPECT_EQ(first->line, "line 1");
-    const auto second = held.release();
-    ASSERT_TRUE(second);
-    EXPECT_EQ(second->text, "text 2");
+    const LogEntry none{"none", "none"};
+    EXPECT_EQ(held.hold({"line 2", "text 2"}).value_or(none).line, "line 1");
+    EXPECT_EQ(held.release().value_or(none).text, "text 2");
     EXPECT_FALSE(held.release());
 }
 

@@ -79,8 +79,9 @@ std::vector<std::uint16_t> utf16_from_utf8(std::string_view text) {
 
 std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t maximum) {
     std::uint64_t value = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    const char* const begin = text.data();
+    const char* const end = begin + text.size();
+    const auto [stop, error] = std::from_chars(begin, end, value);
     if (error != std::errc{} || stop != end || value > maximum) return std::nullopt;
     return value;
 }
