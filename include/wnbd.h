@@ -264,9 +264,8 @@ VOID WnbdClose(PWNBD_DISK Disk);
 
 /*
  * Tells the driver and Windows a new size in blocks (more than 0). Errors: INVALID_PARAMETER;
- * NOT_FOUND (no open disk); FILE_NOT_FOUND (removed meanwhile); NOT_READY (the driver has the new
- * size, but Windows has no disk number yet and will read the size when the disk starts);
- * others from opening \\.\PhysicalDriveN.
+ * NOT_FOUND (no open disk); FILE_NOT_FOUND (removed meanwhile); NOT_READY (Windows has not started
+ * the disk yet; nothing is changed: try again); others from opening \\.\PhysicalDriveN.
  */
 DWORD WnbdSetDiskSize(PWNBD_DISK Disk, UINT64 BlockCount);
 
@@ -289,8 +288,8 @@ DWORD WnbdPollDiskNumber(const char* InstanceName, BOOLEAN ExpectMapped, BOOLEAN
 DWORD WnbdRunNbdDaemon(const PWNBD_PROPERTIES Properties);
 
 /*
- * The same for any backend the library knows: "nbd://host[:port]/export", "file:path",
- * "memory:size". Properties->NbdProperties is not looked at.
+ * The same for any backend the library knows: "nbd://host[:port]/export",
+ * "file:PATH[?size=BYTES&readonly=1]", "memory:SIZE". Properties->NbdProperties is not looked at.
  */
 DWORD WnbdRunBackendDaemon(const PWNBD_PROPERTIES Properties, const char* BackendUri);
 

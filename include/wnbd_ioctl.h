@@ -469,23 +469,19 @@ WNBD_ASSERT_OFFSET_EQ(WNBD_REMOVE_COMMAND_OPTIONS, Reserved, 4);
 /* Restricts a removal to one connection; 0 lifts the restriction. */
 static inline void WnbdSetRemoveConnectionId(PWNBD_REMOVE_COMMAND_OPTIONS Options,
                                              WNBD_CONNECTION_ID ConnectionId) {
-    unsigned Index;
-    for (Index = 0; Index < 8; ++Index) {
+    for (unsigned Index = 0; Index < 8; ++Index)
         Options->Reserved[WNBD_REMOVE_CONNECTION_ID_OFFSET + Index] =
             (UINT8)((ConnectionId >> (8 * Index)) & 0xFF);
-    }
 }
 
 /* The connection a removal is restricted to, or 0. */
 static inline WNBD_CONNECTION_ID WnbdGetRemoveConnectionId(
     const WNBD_REMOVE_COMMAND_OPTIONS* Options) {
     WNBD_CONNECTION_ID ConnectionId = 0;
-    unsigned Index;
-    for (Index = 0; Index < 8; ++Index) {
+    for (unsigned Index = 0; Index < 8; ++Index)
         ConnectionId |=
             (WNBD_CONNECTION_ID)Options->Reserved[WNBD_REMOVE_CONNECTION_ID_OFFSET + Index]
             << (8 * Index);
-    }
     return ConnectionId;
 }
 

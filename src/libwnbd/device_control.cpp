@@ -16,7 +16,8 @@ HANDLE thread_event() noexcept {
 /// The low bit keeps the completion away from a completion port the caller may have bound the
 /// handle to (GetQueuedCompletionStatus, remarks).
 HANDLE without_completion_port(HANDLE event) noexcept {
-    return reinterpret_cast<HANDLE>(reinterpret_cast<ULONG_PTR>(event) | 1);
+    // Handles are multiples of four.
+    return static_cast<char*>(event) + 1;
 }
 
 }  // namespace

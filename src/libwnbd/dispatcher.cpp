@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Threads that fetch requests and hand them to the application's callbacks, and the replies' way.
-#include <process.h>
-
-#include <array>
-
 #include "libwnbd/disk.h"
 #include "libwnbd/log.h"
 #include "libwnbd/removal.h"
@@ -75,7 +71,7 @@ void call_back(Disk& disk, const WNBD_IO_REQUEST& request, const FetchBuffer& bu
     }
 }
 
-unsigned __stdcall dispatch(void* context) {
+DWORD WINAPI dispatch(void* context) {
     Disk& disk = *static_cast<Disk*>(context);
     const FetchBuffer buffer;
     if (buffer.data() == nullptr) {
@@ -117,8 +113,8 @@ DWORD start_threads(Disk& disk, DWORD count) {
     disk.DispatcherThreads = new HANDLE[count];
     std::atomic_ref(disk.Started).store(TRUE, std::memory_order_release);
     while (disk.DispatcherThreadsCount < count) {
-        const auto thread = _beginthreadex(nullptr, 0, &dispatch, &disk, 0, nullptr);
-        if (thread == 0) {
+        const HANDLE thread = CreateThread(nullptr, 0, &dispatch, &disk, 0, nullptr);
+        if (thread == nullptr) {
             const DWORD error = last_error();
             LOG_ERROR("could not start dispatcher thread %u: %s", disk.DispatcherThreadsCount,
                       error_text(error).c_str());
@@ -128,7 +124,7 @@ DWORD start_threads(Disk& disk, DWORD count) {
             static_cast<void>(wait_for_threads(disk));
             return error;
         }
-        disk.DispatcherThreads[disk.DispatcherThreadsCount++] = reinterpret_cast<HANDLE>(thread);
+        disk.DispatcherThreads[disk.DispatcherThreadsCount++] = thread;
     }
     return ERROR_SUCCESS;
 }

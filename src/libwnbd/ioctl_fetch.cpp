@@ -62,8 +62,9 @@ class PendingFetch {
     }
 
     HANDLE event_of_caller() const noexcept {
-        return reinterpret_cast<HANDLE>(reinterpret_cast<ULONG_PTR>(callers_->hEvent) &
-                                        ~ULONG_PTR{1});
+        // The low bit is the caller's sign to a completion port (GetQueuedCompletionStatus).
+        auto* const event = static_cast<char*>(callers_->hEvent);
+        return event - (reinterpret_cast<ULONG_PTR>(event) & 1);
     }
 
     void complete_callers() noexcept {

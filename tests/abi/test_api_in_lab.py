@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The public API against the real driver in the lab: api_with_adapter.exe serves disks and uses them."""
+"""The public API against the real driver in the lab: a program serves disks and uses them."""
 
 import unittest
 

@@ -22,9 +22,9 @@ FIRST_IMPLEMENTATION = set(
     WnbdCreate WnbdRunNbdDaemon WnbdRemove WnbdRemoveEx WnbdSetDiskSize WnbdClose WnbdPollDiskNumber
     WnbdList WnbdShow WnbdGetUserspaceStats WnbdGetUserContext WnbdGetDriverStats WnbdSetLogger
     WnbdSetLogLevel WnbdSetSenseEx WnbdSetSense WnbdStartDispatcher WnbdStopDispatcher
-    WnbdWaitDispatcher WnbdSendResponse WnbdSendResponseEx WnbdGetConnectionInfo WnbdGetDriverVersion
-    WnbdGetLibVersion WnbdGetDrvOpt WnbdSetDrvOpt WnbdResetDrvOpt WnbdListDrvOpt WnbdInstallDriver
-    WnbdUninstallDriver WnbdOpenAdapter WnbdResetAdapter WnbdResetAdapterEx WnbdGetAdapterDevInst
+    WnbdWaitDispatcher WnbdSendResponse WnbdSendResponseEx WnbdGetConnectionInfo
+    WnbdGetDriverVersion WnbdGetLibVersion WnbdGetDrvOpt WnbdSetDrvOpt WnbdResetDrvOpt
+    WnbdListDrvOpt WnbdInstallDriver WnbdUninstallDriver WnbdOpenAdapter WnbdResetAdapter WnbdResetAdapterEx WnbdGetAdapterDevInst
     WnbdRemoveAllDisks WnbdIoctlPing WnbdIoctlCreate WnbdIoctlRemove WnbdIoctlList WnbdIoctlShow
     WnbdIoctlStats WnbdIoctlReloadConfig WnbdIoctlFetchRequest WnbdIoctlSetDiskSize
     WnbdIoctlSendResponse WnbdIoctlGetDrvOpt WnbdIoctlSetDrvOpt WnbdIoctlResetDrvOpt
