@@ -123,11 +123,11 @@ NTSTATUS remove(DiskDevice& device, PIRP irp) {
     PDEVICE_OBJECT const lower = device.lower;
     IoSkipCurrentIrpStackLocation(irp);
     if (!last) return IofCallDriver(lower, irp);
-    // The Disk itself stays (a few hundred bytes): a handle still open is closed after this, and by then
-    // the extension may be all that is left.
+    // The Disk itself stays (a few hundred bytes), and so does the device object while a handle to it
+    // is open: Windows would keep it until the last is closed, Wine frees it at once.
     const NTSTATUS status = IofCallDriver(lower, irp);
     IoDetachDevice(lower);
-    IoDeleteDevice(self);
+    if (disk->open_handles == 0) IoDeleteDevice(self);
     return status;
 }
 
