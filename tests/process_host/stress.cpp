@@ -277,7 +277,7 @@ bool Run::under_disturbance() {
             os::sleep_ms(5);
             return true;
         }
-        os::sleep_ms(static_cast<std::uint32_t>(random_() % (2 * options_.chaos_ms)));
+        os::sleep_ms(static_cast<std::uint32_t>(random_() % (2ULL * options_.chaos_ms)));
         return disturb(lab_, admin, serving_, state_, random_, disturbances_);
     });
     kernel::set_fault_plan({});

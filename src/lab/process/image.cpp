@@ -15,7 +15,8 @@ std::vector<std::uint8_t> read_file(const std::string& path) {
     std::vector<std::uint8_t> bytes;
     if (file == nullptr) return bytes;
     std::uint8_t buffer[65536];
-    while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, file.get())) {
+    for (std::size_t got = sizeof buffer; got == sizeof buffer;) {
+        got = std::fread(buffer, 1, sizeof buffer, file.get());
         bytes.insert(bytes.end(), buffer, buffer + got);
     }
     return bytes;
@@ -165,7 +166,7 @@ bool Image::bind(const Resolver& resolve) {
             void* const address = resolve(imports_.back());
             if (address == nullptr)
                 missing += (missing.empty() ? "" : ", ") + module + "!" + imports_.back().name;
-            std::memcpy(base_ + slot, &address, sizeof address);
+            std::memcpy(base_ + slot, static_cast<const void*>(&address), sizeof address);
         }
     }
     return missing.empty() || fail("the lab has no " + missing);
