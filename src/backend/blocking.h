@@ -2,8 +2,9 @@
 // Requests that are waited for: for tests, tools and start-up work, not for the way of I/O.
 #pragma once
 
-#include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <span>
 
 #include "backend/backend.h"
@@ -13,18 +14,23 @@ namespace wnbd::backend {
 /// Submits the request and waits for its end. Uses the request's `done` and `context`.
 inline Error perform_blocking(Backend& backend, Request request) {
     struct State {
-        std::atomic<bool> over{false};
+        std::mutex lock;
+        std::condition_variable changed;
+        bool over = false;
         Error error = Error::none;
     } state;
     request.context = &state;
     request.done = [](Request& done, Error error) noexcept {
         auto& ended = *static_cast<State*>(done.context);
+        // Told under the lock: the state ends as soon as its owner sees this.
+        const std::lock_guard lock(ended.lock);
         ended.error = error;
-        ended.over.store(true);
-        ended.over.notify_one();
+        ended.over = true;
+        ended.changed.notify_one();
     };
     backend.submit(request);
-    state.over.wait(false);
+    std::unique_lock lock(state.lock);
+    state.changed.wait(lock, [&] { return state.over; });
     return state.error;
 }
 

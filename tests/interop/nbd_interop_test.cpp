@@ -3,10 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -113,19 +114,14 @@ Bytes random_bytes(std::mt19937_64& random, std::size_t size) {
 class Batch {
   public:
     void add(Operation operation, std::uint64_t offset, std::span<std::uint8_t> buffer) {
-        requests_.push_back(std::make_unique<backend::Request>(
-            backend::Request{.operation = operation,
-                             .offset = offset,
-                             .length = buffer.size(),
-                             .buffer = buffer,
-                             .done =
-                                 [](backend::Request& request, Error error) noexcept {
-                                     auto& batch = *static_cast<Batch*>(request.context);
-                                     if (error == Error::none) ++batch.good_;
-                                     if (++batch.done_ == batch.requests_.size())
-                                         batch.done_.notify_one();
-                                 },
-                             .context = this}));
+        requests_.push_back(std::make_unique<backend::Request>(backend::Request{
+            .operation = operation,
+            .offset = offset,
+            .length = buffer.size(),
+            .buffer = buffer,
+            .done = [](backend::Request& request,
+                       Error error) noexcept { static_cast<Batch*>(request.context)->note(error); },
+            .context = this}));
     }
     /// The number of those without an error.
     std::size_t run(Backend& disk) {
@@ -133,15 +129,25 @@ class Batch {
         for (const auto& request : requests_)
             list.push_back(request.get());
         disk.submit_many(list);
-        for (auto done = done_.load(); done != requests_.size(); done = done_.load())
-            done_.wait(done);
+        std::unique_lock lock(lock_);
+        changed_.wait(lock, [&] { return done_ == requests_.size(); });
         return good_;
     }
 
   private:
+    void note(Error error) {
+        // Told under the lock: whoever waits may end this object right after.
+        const std::lock_guard lock(lock_);
+        ++done_;
+        if (error == Error::none) ++good_;
+        changed_.notify_one();
+    }
+
     std::vector<std::unique_ptr<backend::Request>> requests_;
-    std::atomic<std::size_t> done_{0};
-    std::atomic<std::size_t> good_{0};
+    std::mutex lock_;
+    std::condition_variable changed_;
+    std::size_t done_ = 0;
+    std::size_t good_ = 0;
 };
 
 /// Random writes with many in flight, then everything is read back and compared.

@@ -53,6 +53,7 @@ bool listening(const std::string& socket_path, std::uint16_t port) {
 /// In the child: never returns.
 [[noreturn]] void become(const std::vector<std::string>& command, pid_t parent) {
     std::vector<char*> arguments;
+    arguments.reserve(command.size() + 1);
     for (const auto& word : command)
         arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
@@ -60,6 +61,7 @@ bool listening(const std::string& socket_path, std::uint16_t port) {
     if (::getppid() != parent) ::_exit(126);
     ::setpgid(0, 0);
     const int null = ::open("/dev/null", O_RDWR);
+    if (null < 0) ::_exit(125);
     ::dup2(null, 0);
     ::dup2(null, 1);
     // Servers tell the faults that tests provoke: only a person who looks for something wants them.
@@ -86,6 +88,7 @@ std::uint16_t free_port() {
     auto address = loopback(0);
     socklen_t length = sizeof address;
     auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    if (probe < 0) throw std::runtime_error("no socket to look for a free TCP port");
     const bool bound =
         ::bind(probe, generic, length) == 0 && ::getsockname(probe, generic, &length) == 0;
     ::close(probe);
