@@ -61,7 +61,7 @@ class PendingFetch {
         fetch->complete_callers();
     }
 
-    HANDLE event_of_caller() const noexcept {
+    [[nodiscard]] HANDLE event_of_caller() const noexcept {
         // The low bit is the caller's sign to a completion port (GetQueuedCompletionStatus).
         auto* const event = static_cast<char*>(callers_->hEvent);
         return event - (reinterpret_cast<ULONG_PTR>(event) & 1);
@@ -113,10 +113,10 @@ extern "C" DWORD WnbdIoctlFetchRequest(HANDLE Adapter, WNBD_CONNECTION_ID Connec
     if (Overlapped == nullptr || Overlapped->hEvent == nullptr)
         return fetch_and_wait(Adapter, command, Request);
 
-    std::unique_ptr<PendingFetch> fetch(new (std::nothrow)
-                                            PendingFetch(command, Request, Overlapped));
+    auto* const fetch = new (std::nothrow) PendingFetch(command, Request, Overlapped);
     if (fetch == nullptr) return ERROR_NOT_ENOUGH_MEMORY;
     const DWORD error = fetch->start(Adapter);
-    if (error == ERROR_IO_PENDING) static_cast<void>(fetch.release());
+    // A pending one frees itself at its end.
+    if (error != ERROR_IO_PENDING) delete fetch;
     return error;
 }

@@ -24,11 +24,11 @@ FIRST_IMPLEMENTATION = set(
     WnbdSetLogLevel WnbdSetSenseEx WnbdSetSense WnbdStartDispatcher WnbdStopDispatcher
     WnbdWaitDispatcher WnbdSendResponse WnbdSendResponseEx WnbdGetConnectionInfo
     WnbdGetDriverVersion WnbdGetLibVersion WnbdGetDrvOpt WnbdSetDrvOpt WnbdResetDrvOpt
-    WnbdListDrvOpt WnbdInstallDriver WnbdUninstallDriver WnbdOpenAdapter WnbdResetAdapter WnbdResetAdapterEx WnbdGetAdapterDevInst
-    WnbdRemoveAllDisks WnbdIoctlPing WnbdIoctlCreate WnbdIoctlRemove WnbdIoctlList WnbdIoctlShow
-    WnbdIoctlStats WnbdIoctlReloadConfig WnbdIoctlFetchRequest WnbdIoctlSetDiskSize
-    WnbdIoctlSendResponse WnbdIoctlGetDrvOpt WnbdIoctlSetDrvOpt WnbdIoctlResetDrvOpt
-    WnbdIoctlListDrvOpt WnbdIoctlGetIOLimits
+    WnbdListDrvOpt WnbdInstallDriver WnbdUninstallDriver WnbdOpenAdapter WnbdResetAdapter
+    WnbdResetAdapterEx WnbdGetAdapterDevInst WnbdRemoveAllDisks WnbdIoctlPing WnbdIoctlCreate
+    WnbdIoctlRemove WnbdIoctlList WnbdIoctlShow WnbdIoctlStats WnbdIoctlReloadConfig
+    WnbdIoctlFetchRequest WnbdIoctlSetDiskSize WnbdIoctlSendResponse WnbdIoctlGetDrvOpt
+    WnbdIoctlSetDrvOpt WnbdIoctlResetDrvOpt WnbdIoctlListDrvOpt WnbdIoctlGetIOLimits
     """.split()
 )
 OURS = {"WnbdIoctlVersion", "WnbdRunBackendDaemon"}
