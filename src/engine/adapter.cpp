@@ -51,6 +51,10 @@ UnitReference Adapter::find(std::uint64_t connection_id) noexcept {
     return reference;
 }
 
+void Adapter::saw_vacancy(std::uint8_t target) noexcept {
+    if (target < max_disks) units_[target].vacancy_seen.store(true, std::memory_order_relaxed);
+}
+
 std::uint8_t Adapter::target_of(const Unit& unit) const noexcept {
     return static_cast<std::uint8_t>(&unit - units_);
 }
@@ -80,6 +84,7 @@ Result<UnitReference, nt::Status> Adapter::create(const WNBD_PROPERTIES& propert
         unit->properties = properties;
         unit->owner = owner;
         platform::clear(unit->gone);
+        unit->vacancy_seen.store(false, std::memory_order_relaxed);
         unit->disk.go_online();
         // Nobody can remove it before this guard is released, so the reference is to be had.
         if (unit->disk.acquire()) reference.adopt(unit);
@@ -98,9 +103,13 @@ bool Adapter::name_in_use(const char* instance_name) noexcept {
 }
 
 Unit* Adapter::free_unit() noexcept {
-    for (Unit& unit : units_)
-        if (unit.disk.state() == DiskState::gone && unit.removers == 0) return &unit;
-    return nullptr;
+    Unit* second_choice = nullptr;
+    for (Unit& unit : units_) {
+        if (unit.disk.state() != DiskState::gone || unit.removers != 0) continue;
+        if (unit.vacancy_seen.load(std::memory_order_relaxed)) return &unit;
+        if (second_choice == nullptr) second_choice = &unit;
+    }
+    return second_choice;
 }
 
 bool Adapter::remove(std::uint64_t connection_id) noexcept {

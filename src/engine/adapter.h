@@ -29,6 +29,8 @@ struct Unit {
     std::atomic<Owner> owner{nullptr};  // fetches may adopt without the mutex
     std::uint32_t removers = 0;  // threads that remove it; until they are through it is not reused
     platform::Event gone;        // set while the unit is free
+    // The initiator has been told that nothing is here, since the last disk. Free of locks.
+    std::atomic<bool> vacancy_seen{true};
 };
 
 /// A reference to an online disk; empty when there was none. Released at the end of the scope.
@@ -70,6 +72,10 @@ class Adapter {
     [[nodiscard]] UnitReference find(std::uint8_t path, std::uint8_t target,
                                      std::uint8_t lun) noexcept;
     [[nodiscard]] UnitReference find(std::uint64_t connection_id) noexcept;
+    /// The initiator looked for a unit at bus 0, this target, lun 0, and was told that there is
+    /// none. A place is used again rather then than before, so that the next disk isn't taken for
+    /// the last.
+    void saw_vacancy(std::uint8_t target) noexcept;
     /// The unit's place: bus 0, this target, lun 0.
     [[nodiscard]] std::uint8_t target_of(const Unit& unit) const noexcept;
 

@@ -85,7 +85,6 @@ TEST(ModelTest, TwoRequestsMeetEveryFaultAndEverythingThatEndsThem) {
     scenario.aborts = 1;
     scenario.bus_resets = 1;
     scenario.removal = true;
-    scenario.alerts = 1;
     scenario.returns = 1;
     scenario.error_replies = 1;
     scenario.stray_replies = 1;
@@ -127,8 +126,7 @@ TEST(ModelTest, ATableThatIsTooSmallRefusesAndLosesNothing) {
     scenario.commands = {read, write, write_through};
     scenario.capacity = 2;
     scenario.fetchers = 2;
-    scenario.lun_resets = 1;
-    scenario.rejections = 1;
+    scenario.bus_resets = 1;
     explore_all(scenario);
 }
 

@@ -82,11 +82,19 @@ bool World::under_copy(std::size_t command) const noexcept {
     return false;
 }
 
+/// Somebody who takes over when this fetcher's thread ends.
+bool World::has_other_fetcher(std::size_t fetcher) const noexcept {
+    for (std::size_t i = 0; i < scenario_.fetchers; ++i)
+        if (i != fetcher && fetchers_[i].phase != Fetcher::Phase::ended) return true;
+    return false;
+}
+
 /// Between two actions a fetcher holds one from its call on, a replier while it copies.
 std::uint32_t World::references() const noexcept {
     std::uint32_t count = 0;
     for (const Fetcher& fetcher : fetchers_)
-        if (fetcher.phase != Fetcher::Phase::idle) ++count;
+        if (fetcher.phase == Fetcher::Phase::waiting || fetcher.phase == Fetcher::Phase::copying)
+            ++count;
     for (const Handed& handed : handed_)
         if (handed.phase == Handed::Phase::copying) ++count;
     return count;
@@ -201,7 +209,7 @@ void World::end_fetch(Fetcher& fetcher, Verb how) noexcept {
 void World::alert(Fetcher& fetcher) noexcept {
     disk_.withdraw(fetcher.waiter);
     require(!fetcher.waiter.linked(), "who has given up is on no list");
-    fetcher.phase = Fetcher::Phase::idle;
+    fetcher.phase = Fetcher::Phase::ended;
     disk_.release();
 }
 

@@ -31,7 +31,7 @@ struct Scenario {
     std::uint8_t bus_resets = 0;
     bool removal = false;
     bool owner_dies = false;       // a second removal, from another thread
-    std::uint8_t alerts = 0;       // of a waiting fetcher
+    std::uint8_t alerts = 0;       // of a waiting fetcher, whose thread then ends
     std::uint8_t returns = 0;      // return_unfetched() instead of publish()
     std::uint8_t rejections = 0;   // reject() instead of publish()
     std::uint8_t bad_replies = 0;  // fail_reply() instead of finish_reply()
@@ -100,7 +100,7 @@ class World final : public TestPort {
 
   private:
     struct Fetcher {
-        enum class Phase : std::uint8_t { idle, waiting, copying };
+        enum class Phase : std::uint8_t { idle, waiting, copying, ended };
         Phase phase = Phase::idle;
         Waiter waiter;
         Request* request = nullptr;
@@ -126,6 +126,7 @@ class World final : public TestPort {
     [[nodiscard]] bool outstanding(std::size_t command) const noexcept;
     [[nodiscard]] bool under_copy(std::size_t command) const noexcept;
     [[nodiscard]] std::uint8_t all_outstanding() const noexcept;
+    [[nodiscard]] bool has_other_fetcher(std::size_t fetcher) const noexcept;
     [[nodiscard]] std::uint32_t references() const noexcept;
     [[nodiscard]] std::uint8_t index_of(const void* srb) const noexcept;
     [[nodiscard]] bool is_next_of_its_kind(std::size_t command) const noexcept;

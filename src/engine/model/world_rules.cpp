@@ -56,8 +56,10 @@ void World::enabled_fetches(std::vector<Action>& actions) const noexcept {
                 break;
             case Fetcher::Phase::waiting:
                 if (platform::native::is_set(event)) actions.push_back({Verb::fetch, i});
-                if (left_[number(Verb::alert)] > 0) actions.push_back({Verb::alert, i});
+                if (left_[number(Verb::alert)] > 0 && has_other_fetcher(i))
+                    actions.push_back({Verb::alert, i});
                 break;
+            case Fetcher::Phase::ended: break;
             case Fetcher::Phase::copying:
                 actions.push_back({Verb::publish, i});
                 for (const Verb verb : {Verb::hand_back, Verb::reject})
