@@ -65,8 +65,9 @@ struct LengthsTest : testing::Test {
             else if (out < shape.output)
                 expected = shape.no_room;
             ASSERT_EQ(completion.status, expected) << "in " << in << ", out " << out;
-            if (expected == nt::success)
+            if (expected == nt::success) {
                 ASSERT_EQ(completion.information, information) << "in " << in << ", out " << out;
+            }
             after(expected);
         });
         EXPECT_GT(calls, input);
