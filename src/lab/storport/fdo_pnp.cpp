@@ -62,8 +62,10 @@ NTSTATUS remove(FunctionalDevice& device, PIRP irp) {
     IoSkipCurrentIrpStackLocation(irp);
     PDEVICE_OBJECT const self = device.self;
     PDEVICE_OBJECT const lower = device.lower;
+    ObReferenceObject(lower);
     const NTSTATUS status = IofCallDriver(lower, irp);
     IoDetachDevice(lower);
+    ObDereferenceObject(lower);
     unregister_device(device);
     for (PhysicalDevice* unit : device.units) unit->parent = nullptr;
     device.~FunctionalDevice();
