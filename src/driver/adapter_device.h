@@ -21,7 +21,6 @@ class AdapterDevice : public ListLink {
   public:
     AdapterDevice(PDEVICE_OBJECT fdo, PDEVICE_OBJECT pdo) noexcept
         : port_(*this),
-          units_(adapter_),
           control_(adapter_, driver().options, user_memory_, units_),
           fdo_(fdo),
           pdo_(pdo) {}

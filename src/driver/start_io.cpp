@@ -46,12 +46,28 @@ void finish_started(AdapterDevice& device, SrbView view, engine::Disk::Start sta
     }
 }
 
+constexpr std::uint8_t inquiry = 0x12;
+constexpr std::uint8_t report_luns = 0xA0;
+
+/// Nobody is there. What Storport learns of that in a scan decides which device objects it keeps.
+void answer_absence(AdapterDevice& device, SrbView view, std::uint8_t operation_code) noexcept {
+    const SrbAddress address = view.address();
+    const bool is_scan = operation_code == inquiry || operation_code == report_luns;
+    if (is_scan && address.path == 0 && address.lun == 0) {
+        device.units().identities().absent(address.target);
+        device.adapter().saw_vacancy(address.target);
+    }
+    device.port().finish(view, SRB_STATUS_NO_DEVICE);
+}
+
 void execute_scsi(AdapterDevice& device, SrbView view) noexcept {
-    const engine::UnitReference unit = find_unit(device, view);
-    if (!unit) return device.port().finish(view, SRB_STATUS_NO_DEVICE);
     scsi::Command command;
     command.cdb = view.cdb();
     if (command.cdb.empty()) return device.port().finish(view, SRB_STATUS_INVALID_REQUEST);
+    const engine::UnitReference unit = find_unit(device, view);
+    if (!unit) return answer_absence(device, view, command.cdb[0]);
+    if (command.cdb[0] == inquiry)
+        device.units().identities().present(view.address().target, *unit);
     if (is_read_or_write(command.cdb)) {
         command.data_length = view.data_length();
     } else {
@@ -59,7 +75,12 @@ void execute_scsi(AdapterDevice& device, SrbView view) noexcept {
         command.data_length = command.data.size();
     }
     scsi::Answer answer;
-    finish_started(device, view, unit->disk.start(view.srb(), command, answer), answer);
+    const std::uint8_t operation_code = command.cdb[0];
+    const engine::Disk::Start start = unit->disk.start(view.srb(), command, answer);
+    if (start == engine::Disk::Start::no_device)
+        answer_absence(device, view, operation_code);
+    else
+        finish_started(device, view, start, answer);
 }
 
 // Storport sends both to every unit, because the adapter says that it caches data.

@@ -77,11 +77,8 @@ UnitDevice* UnitDevices::find(PDEVICE_OBJECT pdo) noexcept {
 }
 
 void UnitDevices::started(PDEVICE_OBJECT pdo, std::uint8_t target) noexcept {
-    std::uint64_t connection_id = 0;
-    if (const engine::UnitReference unit = adapter_.unit_at(target))
-        connection_id = unit->disk.connection_id();
-    if (connection_id == 0) return;  // it went while its device was being started
-
+    // The scan that found it has ended, and the next one waits until this device has been started.
+    const std::uint32_t generation = identities_.current(target).generation;
     const platform::MutexGuard guard(mutex_);
     UnitDevice* device = find(pdo);
     if (device == nullptr) {
@@ -96,14 +93,14 @@ void UnitDevices::started(PDEVICE_OBJECT pdo, std::uint8_t target) noexcept {
         devices_.push_back(*device);
     }
     device->target = target;
-    device->connection_id = connection_id;
+    device->generation = generation;
 }
 
 std::uint64_t UnitDevices::removed(PDEVICE_OBJECT pdo) noexcept {
     const platform::MutexGuard guard(mutex_);
     UnitDevice* const device = find(pdo);
     if (device == nullptr) return 0;
-    const std::uint64_t connection_id = device->connection_id;
+    const std::uint64_t connection_id = connection_of(*device);
     IntrusiveList<UnitDevice>::remove(*device);
     forget(device);
     return connection_id;
@@ -112,14 +109,19 @@ std::uint64_t UnitDevices::removed(PDEVICE_OBJECT pdo) noexcept {
 std::uint64_t UnitDevices::connection_of(PDEVICE_OBJECT pdo) noexcept {
     const platform::MutexGuard guard(mutex_);
     const UnitDevice* const device = find(pdo);
-    return device != nullptr ? device->connection_id : 0;
+    return device != nullptr ? connection_of(*device) : 0;
+}
+
+std::uint64_t UnitDevices::connection_of(const UnitDevice& device) noexcept {
+    const UnitIdentities::Identity identity = identities_.current(device.target);
+    return identity.generation == device.generation ? identity.connection_id : 0;
 }
 
 PDEVICE_OBJECT UnitDevices::device_of(std::uint8_t target, std::uint64_t connection_id) noexcept {
     const platform::MutexGuard guard(mutex_);
     for (UnitDevice* device = devices_.front(); device != nullptr;
          device = devices_.after(*device)) {
-        if (device->target != target || device->connection_id != connection_id) continue;
+        if (device->target != target || connection_of(*device) != connection_id) continue;
         ObfReferenceObject(device->pdo);
         return device->pdo;
     }

@@ -109,6 +109,14 @@ TEST_F(AdapterTest, TheLowestFreeTargetIsTaken) {
     EXPECT_EQ(count(), max_disks);
 }
 
+TEST_F(AdapterTest, ATargetIsUsedAgainRatherWhenTheInitiatorHasFoundItEmpty) {
+    EXPECT_TRUE(adapter->remove(create("first")));
+    EXPECT_EQ(adapter->target_of(*adapter->find(create("second"))), 1);
+    adapter->saw_vacancy(0);
+    EXPECT_EQ(adapter->target_of(*adapter->find(create("third"))), 0);
+    adapter->saw_vacancy(255);
+}
+
 TEST_F(AdapterTest, ANameIsTakenOnce) {
     const std::uint64_t first = create("name");
     EXPECT_EQ(create("name"), 0u);
