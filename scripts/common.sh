@@ -21,7 +21,7 @@ need() {
         apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-packages_build=(git cmake ninja-build ccache g++ clang-19 lld-19 llvm-19 g++-mingw-w64-x86-64-posix
+packages_build=(git cmake ninja-build ccache pkg-config g++ clang-19 lld-19 llvm-19 g++-mingw-w64-x86-64-posix
     mingw-w64 libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev)
 packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3)
 packages_lab=(wine wine64 python3)

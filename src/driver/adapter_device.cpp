@@ -43,8 +43,7 @@ void AdapterDevice::learn_port_number() noexcept {
 // Removing the disks tells those who wait in FETCH_REQ to leave, so the wait at the end is short.
 void AdapterDevice::end_service() noexcept {
     callers_.close();
-    adapter_.close_to_new_disks(true);
-    adapter_.remove_all();
+    adapter_.retire();
     callers_.wait();
 }
 

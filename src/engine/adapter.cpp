@@ -73,7 +73,7 @@ Result<UnitReference, nt::Status> Adapter::create(const WNBD_PROPERTIES& propert
     UnitReference reference;
     {
         const platform::MutexGuard guard(control_);
-        if (closed_) return Failure{nt::shutdown_in_progress};
+        if (closed_ || retired_) return Failure{nt::shutdown_in_progress};
         if (name_in_use(properties.InstanceName)) return Failure{nt::object_name_collision};
         Unit* const unit = free_unit();
         if (unit == nullptr) return Failure{nt::too_many_addresses};
@@ -146,6 +146,14 @@ void Adapter::remove_owned_by(Owner owner) noexcept {
 void Adapter::remove_all() noexcept {
     while (const std::uint64_t connection_id = first_present())
         remove(connection_id);
+}
+
+void Adapter::retire() noexcept {
+    {
+        const platform::MutexGuard guard(control_);
+        retired_ = true;
+    }
+    remove_all();
 }
 
 std::uint64_t Adapter::first_owned_by(Owner owner) noexcept {

@@ -97,6 +97,9 @@ class Adapter {
     bool remove(std::uint64_t connection_id) noexcept;
     void remove_owned_by(Owner owner) noexcept;
     void remove_all() noexcept;
+    /// The adapter goes: no new disk from here on, whatever the options say, and the present ones
+    /// end.
+    void retire() noexcept;
 
     /// A serving handle becomes the owner of a disk that has none (it was made for another
     /// process).
@@ -114,7 +117,8 @@ class Adapter {
     Port* port_ = nullptr;
     /// Guards which unit is whose. Never held while waiting for a disk to become idle.
     platform::Mutex control_;
-    bool closed_ = false;
+    bool closed_ = false;   // by option
+    bool retired_ = false;  // for good
     std::uint64_t last_connection_ = 0;
     Unit units_[max_disks];
 };

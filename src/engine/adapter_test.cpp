@@ -236,5 +236,14 @@ TEST_F(AdapterTest, ClosingWaitsForNoneToSlipThrough) {
     }
 }
 
+TEST_F(AdapterTest, AnAdapterThatGoesIsNotOpenedByAnOption) {
+    EXPECT_NE(create("old"), 0u);
+    adapter->retire();
+    EXPECT_EQ(count(), 0u);
+    adapter->close_to_new_disks(false);
+    EXPECT_EQ(create("new"), 0u);
+    EXPECT_EQ(refusal, nt::shutdown_in_progress);
+}
+
 }  // namespace
 }  // namespace wnbd::engine
