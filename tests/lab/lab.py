@@ -194,8 +194,13 @@ class Lab:
 
     def _start_server(self):
         # The kernel process inherits the standard error of what starts the wineserver: the driver's
-        # messages go to a file from there on.
+        # messages go to a file from there on. When the last program of a prefix ends, Wine stops its
+        # services too, and with them the driver: a shell that waits for input keeps all up.
         self.log_file = open(self.driver_log_path, "wb")
+        holder = subprocess.Popen(["wine", "cmd"], env=self.environment(), stdin=subprocess.PIPE,
+                                  stdout=subprocess.DEVNULL, stderr=self.log_file)
+        self.children.append(holder)
+        # Any program's start waits until Wine is up.
         subprocess.run(["wine", "cmd", "/c", "exit"], env=self.environment(), check=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                        stderr=self.log_file, timeout=120)

@@ -21,6 +21,7 @@ struct Job {
     NTSTATUS (*work)(void*, PIRP) = nullptr;
     void* context = nullptr;
     HANDLE process_id = nullptr;
+    PFILE_OBJECT file = nullptr;  // referenced: Wine frees it as soon as it has dispatched the CLOSE
     KEVENT alert;  // set once the IRP is cancelled or its process is gone
     std::atomic<bool> cancel_ran{false};
 };
@@ -53,6 +54,7 @@ void worker_loop() {
         current = job.get();
         job->work(job->context, job->irp);
         current = nullptr;
+        if (job->file != nullptr) ObDereferenceObject(job->file);
         lock.lock();
     }
 }
@@ -81,6 +83,8 @@ NTSTATUS run_blocking(PIRP irp, bool alertable, NTSTATUS (*work)(void*, PIRP), v
     job->work = work;
     job->context = context;
     job->process_id = PsGetCurrentProcessId();
+    job->file = IoGetCurrentIrpStackLocation(irp)->FileObject;
+    if (job->file != nullptr) ObReferenceObject(job->file);
     KeInitializeEvent(&job->alert, NotificationEvent, FALSE);
     IoMarkIrpPending(irp);
     Pool& all = pool();
