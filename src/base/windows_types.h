@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The few Windows names that include/wnbd_ioctl.h asks of its includer, without a Windows header:
-// portable code sees the very structures of the ABI in every kind of build. Where Windows headers are
-// included too, these are the same types again, which C++ allows.
+// portable code sees the very structures of the ABI in every kind of build. Where Windows headers
+// are included too, these are the same types again, which C++ allows.
 #pragma once
 
 #include <cstdint>
