@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Sourced by the other scripts: saying what happens, and having the packages for it.
 
+# What one clone has compiled serves every other.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 say() { printf '\n== %s\n' "$*"; }
 
 # need <package>...: installs those that are missing.
