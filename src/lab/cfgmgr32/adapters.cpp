@@ -14,8 +14,9 @@ class Handle {
   public:
     explicit Handle(unsigned port) {
         const std::wstring name = L"\\\\.\\Scsi" + std::to_wstring(port) + L":";
-        handle_ = CreateFileW(name.c_str(), GENERIC_READ | GENERIC_WRITE,
-                              FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr, OPEN_EXISTING, 0, nullptr);
+        handle_ =
+            CreateFileW(name.c_str(), GENERIC_READ | GENERIC_WRITE,
+                        FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr, OPEN_EXISTING, 0, nullptr);
     }
     ~Handle() {
         if (*this) CloseHandle(handle_);
@@ -39,7 +40,8 @@ class Handle {
     HANDLE handle_;
 };
 
-std::optional<std::uint32_t> ask(unsigned port, std::uint32_t code, void* in, std::size_t in_bytes) {
+std::optional<std::uint32_t> ask(unsigned port, std::uint32_t code, void* in,
+                                 std::size_t in_bytes) {
     control::Answer answer{};
     if (!Handle(port).control(code, in, in_bytes, &answer, sizeof answer)) return std::nullopt;
     return answer.result;
@@ -67,7 +69,8 @@ std::vector<control::UnitEntry> units(unsigned port) {
 
 std::optional<std::uint32_t> remove_unit(unsigned port, const std::u16string& path) {
     control::UnitName name{};
-    std::copy_n(path.begin(), std::min<std::size_t>(path.size(), control::kNameChars - 1), name.path);
+    std::copy_n(path.begin(), std::min<std::size_t>(path.size(), control::kNameChars - 1),
+                name.path);
     return ask(port, control::kRemoveUnit, &name, sizeof name);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The lab's adapters as the configuration manager's stand-in sees them: through their private ioctls.
+// The lab's adapters as the configuration manager's stand-in sees them: through their private
+// ioctls.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// cfgmgr32.dll for programs in the lab: the configuration manager's functions for the lab's adapters and
-// units, which Wine has as stubs or not at all. A device instance is a number of this process for a path.
+// cfgmgr32.dll for programs in the lab: the configuration manager's functions for the lab's
+// adapters and units, which Wine has as stubs or not at all. A device instance is a number of this
+// process for a path.
 #include <windows.h>
 
 #include <algorithm>
@@ -156,7 +157,8 @@ Result WINAPI CM_Get_Parent(Instance* parent, Instance instance, ULONG) {
     if (parent == nullptr) return kInvalidPointer;
     if (!find(instance, node)) return kInvalidDevnode;
     *parent = kRoot;
-    if (!node.adapter) *parent = remember({std::wstring(kAdapterPrefix) + L"0000", node.port, true});
+    if (!node.adapter)
+        *parent = remember({std::wstring(kAdapterPrefix) + L"0000", node.port, true});
     return kSuccess;
 }
 
@@ -217,12 +219,13 @@ Result WINAPI CM_Get_Device_IDW(Instance instance, wchar_t* buffer, ULONG length
     return kSuccess;
 }
 
-Result WINAPI CM_Query_And_Remove_SubTreeW(Instance instance, DWORD* type, wchar_t* name, ULONG length,
-                                           ULONG) {
+Result WINAPI CM_Query_And_Remove_SubTreeW(Instance instance, DWORD* type, wchar_t* name,
+                                           ULONG length, ULONG) {
     Node node;
     if (!find(instance, node)) return kInvalidDevnode;
     if (node.adapter) return veto(disable(node.port), type, name, length, node);
-    const std::u16string path(reinterpret_cast<const char16_t*>(node.path.c_str()), node.path.size());
+    const std::u16string path(reinterpret_cast<const char16_t*>(node.path.c_str()),
+                              node.path.size());
     return veto(remove_unit(node.port, path), type, name, length, node);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The disk and storage ioctls as kernel code sees them, and the few structures that mingw's headers lack.
+// The disk and storage ioctls as kernel code sees them, and the few structures that mingw's headers
+// lack.
 #pragma once
 
 // First: mingw's ntddstor.h makes macros of some names that this header has as constants.

@@ -54,8 +54,9 @@ NTSTATUS from_sense(const Request& request, bool& retry) {
         case 0x3: return STATUS_DEVICE_DATA_ERROR;
         case 0x5: return illegal_request(sense);
         case 0x6: retry = true; return STATUS_IO_DEVICE_ERROR;
-        case 0x7: return sense.code == 0x27 && sense.qualifier == 0x07 ? STATUS_DISK_FULL
-                                                                       : STATUS_MEDIA_WRITE_PROTECTED;
+        case 0x7:
+            return sense.code == 0x27 && sense.qualifier == 0x07 ? STATUS_DISK_FULL
+                                                                 : STATUS_MEDIA_WRITE_PROTECTED;
         case 0x8: return STATUS_NO_DATA_DETECTED;
         case 0xB: retry = true; return STATUS_IO_DEVICE_ERROR;
         default: return STATUS_IO_DEVICE_ERROR;
@@ -121,7 +122,8 @@ bool read_properties(Disk& disk) {
     const std::uint64_t last = load_big_endian<std::uint64_t>(capacity);
     const std::uint32_t block_size = load_big_endian<std::uint32_t>(capacity + 8);
     const unsigned exponent = request.transferred > 13 ? capacity[13] & 0x0F : 0;
-    if (block_size < 512 || (block_size & (block_size - 1)) != 0 || last == UINT64_MAX) return false;
+    if (block_size < 512 || (block_size & (block_size - 1)) != 0 || last == UINT64_MAX)
+        return false;
 
     std::uint8_t mode[64] = {};
     Request sense;

@@ -40,7 +40,8 @@ NTSTATUS geometry_ex(Disk& disk, PIRP irp) {
     DISK_GEOMETRY_EX all{};
     all.Geometry = geometry_of(disk);
     all.DiskSize.QuadPart = static_cast<LONGLONG>(disk.length());
-    const auto room = IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.OutputBufferLength;
+    const auto room =
+        IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.OutputBufferLength;
     return give(irp, all, room >= sizeof all ? sizeof all : kGeometryFixed);
 }
 
@@ -141,9 +142,7 @@ NTSTATUS disk_control(DiskDevice& device, PIRP irp) {
         case IOCTL_DISK_CHECK_VERIFY:
             return host().run_blocking(irp, false, work_and_release,
                                        new std::shared_ptr<Disk>(*device.disk));
-        default:
-            IoSkipCurrentIrpStackLocation(irp);
-            return IofCallDriver(device.lower, irp);
+        default: IoSkipCurrentIrpStackLocation(irp); return IofCallDriver(device.lower, irp);
     }
 }
 

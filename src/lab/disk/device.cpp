@@ -110,8 +110,9 @@ NTSTATUS start(DiskDevice& device, PIRP irp) {
     return complete(irp, status);
 }
 
-/// The device follows the unit's physical device: gone from the namespace at the first removal, deleted
-/// at the last one (there is a second when the unit outlives its orderly removal until the next scan).
+/// The device follows the unit's physical device: gone from the namespace at the first removal,
+/// deleted at the last one (there is a second when the unit outlives its orderly removal until the
+/// next scan).
 NTSTATUS remove(DiskDevice& device, PIRP irp) {
     const std::shared_ptr<Disk> disk = *device.disk;
     if (!disk->gone.exchange(true)) {
@@ -123,8 +124,8 @@ NTSTATUS remove(DiskDevice& device, PIRP irp) {
     PDEVICE_OBJECT const lower = device.lower;
     IoSkipCurrentIrpStackLocation(irp);
     if (!last) return IofCallDriver(lower, irp);
-    // The Disk itself stays (a few hundred bytes), and so does the device object while a handle to it
-    // is open: Windows would keep it until the last is closed, Wine frees it at once.
+    // The Disk itself stays (a few hundred bytes), and so does the device object while a handle to
+    // it is open: Windows would keep it until the last is closed, Wine frees it at once.
     const NTSTATUS status = IofCallDriver(lower, irp);
     IoDetachDevice(lower);
     if (disk->open_handles == 0) IoDeleteDevice(self);
@@ -161,8 +162,8 @@ void attach(PDEVICE_OBJECT physical_device, const UnitIdentity& identity) {
     UNICODE_STRING device_name;
     set_string(device_name, name);
     PDEVICE_OBJECT self = nullptr;
-    NTSTATUS status = IoCreateDevice(disk_driver, sizeof(DiskDevice), &device_name, FILE_DEVICE_DISK,
-                                     0, FALSE, &self);
+    NTSTATUS status = IoCreateDevice(disk_driver, sizeof(DiskDevice), &device_name,
+                                     FILE_DEVICE_DISK, 0, FALSE, &self);
     if (!NT_SUCCESS(status)) {
         DbgPrint("disk: no device object: %lx\n", status);
         return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The lab's disk class: a device on top of each unit's physical device, reached as \\.\PhysicalDriveN,
-// which turns reads, writes, flushes and the disk ioctls into SCSI commands.
+// The lab's disk class: a device on top of each unit's physical device, reached as
+// \\.\PhysicalDriveN, which turns reads, writes, flushes and the disk ioctls into SCSI commands.
 #pragma once
 
 #include <atomic>
@@ -14,8 +14,8 @@
 namespace wnbd::lab {
 
 /// Fills the driver object's dispatch table and takes every unit from now on. `direct_io`: the host
-/// describes read and write buffers by MDLs that MmGetSystemAddressForMdlSafe can map; otherwise they
-/// come in system buffers.
+/// describes read and write buffers by MDLs that MmGetSystemAddressForMdlSafe can map; otherwise
+/// they come in system buffers.
 void start_disk_class(PDRIVER_OBJECT driver, bool direct_io);
 
 /// What outlives the device object: requests under way hold it.

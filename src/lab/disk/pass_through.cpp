@@ -20,7 +20,7 @@ struct Common {
 
 template <typename T>
 Common common_of(const T& from) {
-    Common all{from.CdbLength, from.SenseInfoLength, from.DataIn, from.DataTransferLength,
+    Common all{from.CdbLength,    from.SenseInfoLength, from.DataIn, from.DataTransferLength,
                from.TimeOutValue, from.SenseInfoOffset, {}};
     std::memcpy(all.cdb, from.Cdb, sizeof all.cdb);
     return all;
@@ -47,14 +47,15 @@ NTSTATUS prepare(const Common& from, Disk& disk, Request& request) {
     return STATUS_SUCCESS;
 }
 
-/// Sense data and status go back in the caller's own structure; the ioctl succeeds whenever the command
-/// came to an end that has a SCSI status.
+/// Sense data and status go back in the caller's own structure; the ioctl succeeds whenever the
+/// command came to an end that has a SCSI status.
 template <typename T>
 NTSTATUS give_back(PIRP irp, T& through, const Request& request, std::size_t end) {
     auto* const buffer = static_cast<std::uint8_t*>(irp->AssociatedIrp.SystemBuffer);
     through.ScsiStatus = request.scsi_status;
     through.DataTransferLength = request.transferred;
-    const std::uint8_t sense = std::min<std::uint8_t>(through.SenseInfoLength, request.sense_length);
+    const std::uint8_t sense =
+        std::min<std::uint8_t>(through.SenseInfoLength, request.sense_length);
     through.SenseInfoLength = sense;
     std::memcpy(buffer + through.SenseInfoOffset, request.sense, sense);
     std::memcpy(buffer, &through, sizeof through);

@@ -50,8 +50,9 @@ Bytes device_property(Disk& disk) {
     return bytes;
 }
 
-/// VPD page 83h as Windows hands it out: STORAGE_IDENTIFIERs behind a head of three ULONGs. Each is CodeSet,
-/// Type (ULONGs), IdentifierSize, NextOffset (USHORTs), Association (ULONG), then the identifier.
+/// VPD page 83h as Windows hands it out: STORAGE_IDENTIFIERs behind a head of three ULONGs. Each is
+/// CodeSet, Type (ULONGs), IdentifierSize, NextOffset (USHORTs), Association (ULONG), then the
+/// identifier.
 Bytes device_id_property(Disk& disk) {
     const Bytes& page = disk.unit.device_id_page;
     Bytes bytes;

@@ -46,7 +46,8 @@ void piece_done(Request& request) {
     auto* const transfer = static_cast<Transfer*>(request.context);
     bool retry = false;
     status_of(request, retry);
-    std::uint32_t& tries = transfer->tries[static_cast<std::size_t>(&request - transfer->pieces.data())];
+    std::uint32_t& tries =
+        transfer->tries[static_cast<std::size_t>(&request - transfer->pieces.data())];
     if (retry && !transfer->disk->gone && tries < kRetriesMax) {
         ++tries;
         return submit(*transfer->disk->unit.adapter, request);
@@ -83,14 +84,15 @@ NTSTATUS disk_read_write(std::shared_ptr<Disk> disk, PIRP irp) {
     const bool write = stack->MajorFunction == IRP_MJ_WRITE;
     const auto& parameters = stack->Parameters;
     const std::uint32_t length = write ? parameters.Write.Length : parameters.Read.Length;
-    const LONGLONG offset = write ? parameters.Write.ByteOffset.QuadPart
-                                  : parameters.Read.ByteOffset.QuadPart;
+    const LONGLONG offset =
+        write ? parameters.Write.ByteOffset.QuadPart : parameters.Read.ByteOffset.QuadPart;
     if (disk->gone || !disk->started) return complete(irp, STATUS_DEVICE_DOES_NOT_EXIST);
     if (length == 0) return complete(irp, STATUS_SUCCESS);
     const std::uint32_t sector = disk->sector();
     const std::uint64_t size = disk->length();
     if (offset < 0 || offset % sector != 0 || length % sector != 0 ||
-        static_cast<std::uint64_t>(offset) > size || size - static_cast<std::uint64_t>(offset) < length)
+        static_cast<std::uint64_t>(offset) > size ||
+        size - static_cast<std::uint64_t>(offset) < length)
         return complete(irp, STATUS_INVALID_PARAMETER);
     {
         const std::lock_guard lock(disk->mutex);
@@ -102,13 +104,15 @@ NTSTATUS disk_read_write(std::shared_ptr<Disk> disk, PIRP irp) {
     if (buffer == nullptr) return complete(irp, STATUS_INSUFFICIENT_RESOURCES);
 
     const bool through =
-        write && ((stack->Flags & SL_WRITE_THROUGH) != 0 ||
-                  (stack->FileObject != nullptr && (stack->FileObject->Flags & FO_WRITE_THROUGH) != 0));
-    std::uint32_t piece_bytes = std::min(limits(*disk->unit.adapter).max_transfer_length, kPieceMax);
+        write &&
+        ((stack->Flags & SL_WRITE_THROUGH) != 0 ||
+         (stack->FileObject != nullptr && (stack->FileObject->Flags & FO_WRITE_THROUGH) != 0));
+    std::uint32_t piece_bytes =
+        std::min(limits(*disk->unit.adapter).max_transfer_length, kPieceMax);
     piece_bytes = std::max(piece_bytes / sector * sector, sector);
     const std::uint32_t count = (length + piece_bytes - 1) / piece_bytes;
-    auto* const transfer = new Transfer{disk, irp, length, count, std::vector<Request>(count),
-                                        std::vector<std::uint32_t>(count)};
+    auto* const transfer = new Transfer{
+        disk, irp, length, count, std::vector<Request>(count), std::vector<std::uint32_t>(count)};
     for (std::uint32_t i = 0; i < count; ++i) {
         Request& piece = transfer->pieces[i];
         const std::uint32_t at = i * piece_bytes;
@@ -125,7 +129,8 @@ NTSTATUS disk_read_write(std::shared_ptr<Disk> disk, PIRP irp) {
     IoMarkIrpPending(irp);
     // The transfer may be gone as soon as the last piece is submitted.
     Adapter& adapter = *disk->unit.adapter;
-    for (std::uint32_t i = 0; i < count; ++i) submit(adapter, transfer->pieces[i]);
+    for (std::uint32_t i = 0; i < count; ++i)
+        submit(adapter, transfer->pieces[i]);
     return STATUS_PENDING;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One started virtual adapter: its configuration, its units' queues, its SRBs and its recovery thread.
-// Private to src/lab/storport; port.h is the face.
+// One started virtual adapter: its configuration, its units' queues, its SRBs and its recovery
+// thread. Private to src/lab/storport; port.h is the face.
 //
 // Lock: `mutex_` guards queues, slots' records and units; it is never held while the miniport or a
 // caller's completion runs. A slot that is Issued belongs to whoever moves its state on.
@@ -29,8 +29,8 @@ struct Unit {
     std::deque<Request*> waiting;
     std::uint32_t outstanding = 0;
     std::uint32_t depth = 0;
-    std::uint32_t resets = 0;            ///< resets under way: nothing new is issued
-    std::uint64_t paused_until_ms = 0;   ///< after BUSY
+    std::uint32_t resets = 0;           ///< resets under way: nothing new is issued
+    std::uint64_t paused_until_ms = 0;  ///< after BUSY
     bool in_recovery = false;
 };
 
@@ -46,8 +46,10 @@ class Adapter {
     void execute(Request& request);
     /// From StorPortNotification(RequestComplete).
     void complete_srb(void* srb);
-    /// StorPortCompleteRequest: completes all that is out at the address (0xFF: any) with the status.
-    void complete_all(std::uint8_t path, std::uint8_t target, std::uint8_t lun, std::uint8_t status);
+    /// StorPortCompleteRequest: completes all that is out at the address (0xFF: any) with the
+    /// status.
+    void complete_all(std::uint8_t path, std::uint8_t target, std::uint8_t lun,
+                      std::uint8_t status);
     ULONG system_address(void* srb, void** address);
     bool set_depth(Address address, std::uint32_t depth);
 

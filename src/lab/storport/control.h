@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Private ioctls of the lab's adapter device (opened as \\.\ScsiN:), for the cfgmgr32 stand-in and the
-// tests. Not part of Windows; plain structures, so that both kernel and user code can include this.
+// Private ioctls of the lab's adapter device (opened as \\.\ScsiN:), for the cfgmgr32 stand-in and
+// the tests. Not part of Windows; plain structures, so that both kernel and user code can include
+// this.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +13,14 @@ constexpr std::uint32_t code(std::uint32_t function) {
     return 4U << 16 | function << 2;
 }
 
-inline constexpr std::uint32_t kListUnits = code(0xF01);      // out: UnitEntry[]
-inline constexpr std::uint32_t kRemoveUnit = code(0xF02);     // in: UnitName, out: Answer
-inline constexpr std::uint32_t kDisable = code(0xF03);        // out: Answer
-inline constexpr std::uint32_t kEnable = code(0xF04);         // out: Answer
-inline constexpr std::uint32_t kReset = code(0xF05);          // in: Reset, out: Answer
-inline constexpr std::uint32_t kState = code(0xF06);          // out: State
+inline constexpr std::uint32_t kListUnits = code(0xF01);   // out: UnitEntry[]
+inline constexpr std::uint32_t kRemoveUnit = code(0xF02);  // in: UnitName, out: Answer
+inline constexpr std::uint32_t kDisable = code(0xF03);     // out: Answer
+inline constexpr std::uint32_t kEnable = code(0xF04);      // out: Answer
+inline constexpr std::uint32_t kReset = code(0xF05);       // in: Reset, out: Answer
+inline constexpr std::uint32_t kState = code(0xF06);       // out: State
 inline constexpr std::uint32_t kRescan = code(0xF07);
-inline constexpr std::uint32_t kProvoke = code(0xF08);        // in: ULONG, the test miniport's own
+inline constexpr std::uint32_t kProvoke = code(0xF08);  // in: ULONG, the test miniport's own
 
 inline constexpr std::uint32_t kNameChars = 200;
 
@@ -34,7 +35,12 @@ struct UnitEntry {
 };
 static_assert(sizeof(UnitEntry) == 404);
 
-enum : std::uint32_t { kAnswerDone = 0, kAnswerVetoed = 1, kAnswerNoSuchDevice = 2, kAnswerFailed = 3 };
+enum : std::uint32_t {
+    kAnswerDone = 0,
+    kAnswerVetoed = 1,
+    kAnswerNoSuchDevice = 2,
+    kAnswerFailed = 3
+};
 struct Answer {
     std::uint32_t result;
     std::uint32_t srb_status;  // of a reset

@@ -22,7 +22,8 @@ struct DeviceHeader {
     DeviceKind kind;
 };
 
-/// What StorPortInitialize was told, kept for AddDevice; one per driver object, never freed before unload.
+/// What StorPortInitialize was told, kept for AddDevice; one per driver object, never freed before
+/// unload.
 struct DriverRecord {
     PDRIVER_OBJECT driver = nullptr;
     HW_INITIALIZATION_DATA hw{};
@@ -53,10 +54,10 @@ struct PhysicalDevice : DeviceHeader {
     PDEVICE_OBJECT self = nullptr;
     FunctionalDevice* parent = nullptr;
     UnitIdentity identity;
-    std::atomic<bool> missing{false};   // not found by the last scan
-    std::atomic<bool> reported{false};  // handed to PnP
-    std::atomic<bool> surprised{false}; // SURPRISE_REMOVAL was seen
-    std::atomic<bool> removed{false};   // REMOVE_DEVICE was seen, but the unit is still there
+    std::atomic<bool> missing{false};    // not found by the last scan
+    std::atomic<bool> reported{false};   // handed to PnP
+    std::atomic<bool> surprised{false};  // SURPRISE_REMOVAL was seen
+    std::atomic<bool> removed{false};    // REMOVE_DEVICE was seen, but the unit is still there
 };
 
 [[nodiscard]] DriverRecord* record_of(PDRIVER_OBJECT driver);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// StorPortExtendedFunction: the codes that a virtual miniport may use; all others are NOT_IMPLEMENTED, as
-// on a Windows too old for them.
+// StorPortExtendedFunction: the codes that a virtual miniport may use; all others are
+// NOT_IMPLEMENTED, as on a Windows too old for them.
 #include <chrono>
 #include <cstdarg>
 #include <cstring>
@@ -69,9 +69,9 @@ ULONG performance_counter(va_list& arguments) {
     using Nanoseconds = std::chrono::nanoseconds;
     if (frequency != nullptr) frequency->QuadPart = Nanoseconds::period::den;
     if (counter == nullptr) return STOR_STATUS_INVALID_PARAMETER;
-    counter->QuadPart = std::chrono::duration_cast<Nanoseconds>(
-                            std::chrono::steady_clock::now().time_since_epoch())
-                            .count();
+    counter->QuadPart =
+        std::chrono::duration_cast<Nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+            .count();
     return STOR_STATUS_SUCCESS;
 }
 
@@ -118,9 +118,7 @@ ULONG dispatch(STORPORT_FUNCTION_CODE code, void* extension, va_list& arguments)
             ExFreePoolWithTag(va_arg(arguments, PVOID), 0);
             return STOR_STATUS_SUCCESS;
         case ExtFunctionAllocateMdl: return allocate_mdl(arguments);
-        case ExtFunctionFreeMdl:
-            IoFreeMdl(va_arg(arguments, PMDL));
-            return STOR_STATUS_SUCCESS;
+        case ExtFunctionFreeMdl: IoFreeMdl(va_arg(arguments, PMDL)); return STOR_STATUS_SUCCESS;
         case ExtFunctionBuildMdlForNonPagedPool:
             MmBuildMdlForNonPagedPool(va_arg(arguments, PMDL));
             return STOR_STATUS_SUCCESS;

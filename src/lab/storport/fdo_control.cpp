@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-
 #include "lab/ddk/disk_ioctls.h"
 #include "lab/storport/control.h"
 #include "lab/storport/devices.h"
@@ -12,7 +11,8 @@
 namespace wnbd::lab {
 namespace {
 
-/// From StorPortCompleteServiceIrp on the IRP is not ours to look at: pending is all that is known here.
+/// From StorPortCompleteServiceIrp on the IRP is not ours to look at: pending is all that is known
+/// here.
 NTSTATUS serve(void* context, PIRP irp) {
     auto& device = *static_cast<FunctionalDevice*>(context);
     device.driver->hw.HwProcessServiceRequest(device.hw_extension, irp);
@@ -44,7 +44,8 @@ NTSTATUS miniport_ioctl(void* context, PIRP irp) {
     request.data_length = length;
     request.timeout_seconds = head->Timeout;
     device.adapter->execute(request);
-    if (request.srb_status != SRB_STATUS_SUCCESS) return complete(irp, STATUS_INVALID_DEVICE_REQUEST);
+    if (request.srb_status != SRB_STATUS_SUCCESS)
+        return complete(irp, STATUS_INVALID_DEVICE_REQUEST);
     const ULONG back = std::min<ULONG>(parameters.OutputBufferLength, request.transferred);
     std::memcpy(irp->AssociatedIrp.SystemBuffer, data.data(), back);
     return complete(irp, STATUS_SUCCESS, back);
@@ -52,7 +53,8 @@ NTSTATUS miniport_ioctl(void* context, PIRP irp) {
 
 template <typename T>
 NTSTATUS answer(PIRP irp, const T& value) {
-    if (IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.OutputBufferLength < sizeof value)
+    if (IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.OutputBufferLength <
+        sizeof value)
         return complete(irp, STATUS_BUFFER_TOO_SMALL);
     std::memcpy(irp->AssociatedIrp.SystemBuffer, &value, sizeof value);
     return complete(irp, STATUS_SUCCESS, sizeof value);
@@ -60,7 +62,8 @@ NTSTATUS answer(PIRP irp, const T& value) {
 
 template <typename T>
 bool argument(PIRP irp, T& value) {
-    if (IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.InputBufferLength < sizeof value)
+    if (IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.InputBufferLength <
+        sizeof value)
         return false;
     std::memcpy(&value, irp->AssociatedIrp.SystemBuffer, sizeof value);
     return true;
@@ -74,7 +77,8 @@ NTSTATUS list_units(FunctionalDevice& device, PIRP irp) {
     for (const UnitState& unit : units(device.self)) {
         control::UnitEntry entry{};
         const std::u16string path = unit.identity.path();
-        std::copy_n(path.begin(), std::min<std::size_t>(path.size(), control::kNameChars - 1), entry.path);
+        std::copy_n(path.begin(), std::min<std::size_t>(path.size(), control::kNameChars - 1),
+                    entry.path);
         entry.bus = unit.identity.address.path;
         entry.target = unit.identity.address.target;
         entry.lun = unit.identity.address.lun;
@@ -91,7 +95,8 @@ NTSTATUS remove_unit(FunctionalDevice& device, PIRP irp) {
     control::UnitName name;
     if (!argument(irp, name)) return complete(irp, STATUS_INVALID_PARAMETER);
     const char16_t* const end = std::find(name.path, name.path + control::kNameChars, u'\0');
-    const RemoveOutcome outcome = query_and_remove(device.self, std::u16string_view(name.path, end));
+    const RemoveOutcome outcome =
+        query_and_remove(device.self, std::u16string_view(name.path, end));
     return answer(irp, control::Answer{static_cast<std::uint32_t>(outcome), 0});
 }
 
@@ -142,12 +147,12 @@ NTSTATUS lab_control(void* context, PIRP irp) {
         case control::kReset: return inject_reset(device, irp);
         case control::kState: return give_state(device, irp);
         case control::kDisable:
-            return answer(irp, control::Answer{
-                                   static_cast<std::uint32_t>(disable_adapter(device.self)), 0});
+            return answer(
+                irp, control::Answer{static_cast<std::uint32_t>(disable_adapter(device.self)), 0});
         case control::kEnable: {
             const bool started = NT_SUCCESS(enable_adapter(device.self));
-            return answer(irp, control::Answer{
-                                   started ? control::kAnswerDone : control::kAnswerFailed, 0});
+            return answer(
+                irp, control::Answer{started ? control::kAnswerDone : control::kAnswerFailed, 0});
         }
         case control::kRescan:
             IoInvalidateDeviceRelations(device.pdo, BusRelations);

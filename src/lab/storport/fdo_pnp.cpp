@@ -51,10 +51,11 @@ NTSTATUS start(FunctionalDevice& device, PIRP irp) {
     return complete(irp, status);
 }
 
-/// The children go first: a bus that is gone has no units. Each gets its last REMOVE_DEVICE from PnP
-/// afterwards or has had it; here the lab only forgets those that PnP never heard of.
+/// The children go first: a bus that is gone has no units. Each gets its last REMOVE_DEVICE from
+/// PnP afterwards or has had it; here the lab only forgets those that PnP never heard of.
 NTSTATUS remove(FunctionalDevice& device, PIRP irp) {
-    for (PhysicalDevice* unit : device.units) unit->missing = true;
+    for (PhysicalDevice* unit : device.units)
+        unit->missing = true;
     stop_adapter(device);
     if (device.disabling) return complete(irp, STATUS_SUCCESS);
     delete_link(device.port_number);
@@ -67,7 +68,8 @@ NTSTATUS remove(FunctionalDevice& device, PIRP irp) {
     IoDetachDevice(lower);
     ObDereferenceObject(lower);
     unregister_device(device);
-    for (PhysicalDevice* unit : device.units) unit->parent = nullptr;
+    for (PhysicalDevice* unit : device.units)
+        unit->parent = nullptr;
     device.~FunctionalDevice();
     IoDeleteDevice(self);
     return status;
@@ -79,8 +81,7 @@ NTSTATUS bus_relations(FunctionalDevice& device, PIRP irp) {
     std::vector<PhysicalDevice*> present;
     for (PhysicalDevice* unit : device.units)
         if (!unit->missing) present.push_back(unit);
-    const std::size_t size =
-        sizeof(DEVICE_RELATIONS) + present.size() * sizeof(PDEVICE_OBJECT);
+    const std::size_t size = sizeof(DEVICE_RELATIONS) + present.size() * sizeof(PDEVICE_OBJECT);
     auto* const relations =
         static_cast<DEVICE_RELATIONS*>(ExAllocatePoolWithTag(PagedPool, size, kPoolTag));
     if (relations == nullptr) return complete(irp, STATUS_INSUFFICIENT_RESOURCES);
@@ -121,7 +122,8 @@ NTSTATUS functional_pnp(FunctionalDevice& device, PIRP irp) {
                 return bus_relations(device, irp);
             break;
         case IRP_MN_SURPRISE_REMOVAL:
-            for (PhysicalDevice* unit : device.units) unit->missing = true;
+            for (PhysicalDevice* unit : device.units)
+                unit->missing = true;
             [[fallthrough]];
         case IRP_MN_QUERY_REMOVE_DEVICE:
         case IRP_MN_CANCEL_REMOVE_DEVICE:
@@ -203,7 +205,8 @@ RemoveOutcome disable_adapter(PDEVICE_OBJECT functional_device) {
         device.disabling = false;
         return RemoveOutcome::Vetoed;
     }
-    for (const UnitState& unit : all) send_pnp(unit.physical_device, IRP_MN_REMOVE_DEVICE);
+    for (const UnitState& unit : all)
+        send_pnp(unit.physical_device, IRP_MN_REMOVE_DEVICE);
     send_pnp(functional_device, IRP_MN_REMOVE_DEVICE);
     device.disabling = false;
     IoInvalidateDeviceRelations(device.pdo, BusRelations);

@@ -54,8 +54,7 @@ void check_configuration(PORT_CONFIGURATION_INFORMATION& config) {
     if (config.MaxIOsPerLun > kDefaultMaxIoUnit && config.SrbType == SRB_TYPE_SCSI_REQUEST_BLOCK)
         report_violation("adapter configuration", "MaxIOsPerLun %lu needs extended SRBs",
                          config.MaxIOsPerLun);
-    if (config.NumberOfBuses == 0)
-        report_violation("adapter configuration", "NumberOfBuses is 0");
+    if (config.NumberOfBuses == 0) report_violation("adapter configuration", "NumberOfBuses is 0");
 }
 
 ULONG read_bus_type(const DriverRecord& record) {
@@ -63,8 +62,8 @@ ULONG read_bus_type(const DriverRecord& record) {
     UNICODE_STRING name;
     RtlInitUnicodeString(&name, reinterpret_cast<PCWSTR>(path.c_str()));
     OBJECT_ATTRIBUTES attributes;
-    InitializeObjectAttributes(&attributes, &name, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, nullptr,
-                               nullptr);
+    InitializeObjectAttributes(&attributes, &name, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,
+                               nullptr, nullptr);
     HANDLE key = nullptr;
     if (!NT_SUCCESS(ZwOpenKey(&key, KEY_READ, &attributes))) return kBusTypeFibre;
     UNICODE_STRING value;
@@ -94,8 +93,8 @@ bool find_and_initialize(FunctionalDevice& device) {
     BOOLEAN again = FALSE;
     char no_argument[1] = "";
     const auto find = reinterpret_cast<PVIRTUAL_HW_FIND_ADAPTER>(hw.HwFindAdapter);
-    const ULONG found = find(device.hw_extension, device.pdo, device.self, device.lower, no_argument,
-                             &device.config, &again);
+    const ULONG found = find(device.hw_extension, device.pdo, device.self, device.lower,
+                             no_argument, &device.config, &again);
     if (found != SP_RETURN_FOUND) {
         DbgPrint("storport: HwFindAdapter gave %lu\n", found);
         return false;
@@ -130,7 +129,8 @@ ControlList supported_controls(FunctionalDevice& device) {
     if (status != ScsiAdapterControlSuccess)
         report_violation("adapter control", "the query of supported types failed");
     for (ULONG i = ScsiAdapterControlMax1809; i < sizeof list.supported; ++i)
-        if (list.supported[i]) report_violation("adapter control", "type %lu written beyond the list", i);
+        if (list.supported[i])
+            report_violation("adapter control", "type %lu written beyond the list", i);
     return list;
 }
 

@@ -20,7 +20,8 @@ std::size_t first_other(const std::uint8_t* bytes, std::size_t length, std::uint
     if (length == 0 || (bytes[0] == value && std::memcmp(bytes, bytes + 1, length - 1) == 0))
         return length;
     std::size_t at = 0;
-    while (at < length && bytes[at] == value) ++at;
+    while (at < length && bytes[at] == value)
+        ++at;
     return at;
 }
 
@@ -59,17 +60,18 @@ void ShadowPool::release(std::uint8_t* bytes, std::size_t length) {
 void ShadowPool::verify(Buffer& buffer) {
     const std::size_t bad = first_other(buffer.bytes.get(), buffer.poisoned, kPoison);
     if (bad < buffer.poisoned)
-        report_violation("data touched after completion",
-                         "byte %u of a buffer of %u bytes was written after its request was complete",
-                         static_cast<unsigned>(bad),
-                         static_cast<unsigned>(buffer.poisoned - kGuardBytes));
+        report_violation(
+            "data touched after completion",
+            "byte %u of a buffer of %u bytes was written after its request was complete",
+            static_cast<unsigned>(bad), static_cast<unsigned>(buffer.poisoned - kGuardBytes));
     std::memset(buffer.bytes.get(), kPoison, buffer.poisoned);
 }
 
 void ShadowPool::verify_all() {
     const std::lock_guard lock(mutex_);
     for (auto& [capacity, idle] : idle_)
-        for (Buffer& buffer : idle) verify(buffer);
+        for (Buffer& buffer : idle)
+            verify(buffer);
 }
 
 }  // namespace wnbd::lab

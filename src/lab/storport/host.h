@@ -28,8 +28,8 @@ struct Host {
     NTSTATUS (*run_blocking)(PIRP irp, bool alertable, NTSTATUS (*work)(void* context, PIRP irp),
                              void* context);
 
-    /// Copies between kernel memory and the memory of the process whose IRP this thread works on (see
-    /// run_blocking); false where the user's range is not accessible.
+    /// Copies between kernel memory and the memory of the process whose IRP this thread works on
+    /// (see run_blocking); false where the user's range is not accessible.
     bool (*copy_user)(void* user, void* kernel, std::size_t bytes, bool to_user);
 
     /// True where the I/O manager sends IRP_MJ_CLEANUP by itself; otherwise CLOSE makes up for it.

@@ -58,8 +58,8 @@ NTSTATUS NTAPI cleanup_done(PDEVICE_OBJECT, PIRP, PVOID event) {
     return STATUS_MORE_PROCESSING_REQUIRED;
 }
 
-/// IRP_MJ_CLEANUP for a file object whose I/O manager goes straight to CLOSE. The driver's own handler
-/// is asked: the one in the table now, which a miniport may have put over ours.
+/// IRP_MJ_CLEANUP for a file object whose I/O manager goes straight to CLOSE. The driver's own
+/// handler is asked: the one in the table now, which a miniport may have put over ours.
 NTSTATUS close_with_cleanup(void* context, PIRP close) {
     auto* const device = static_cast<PDEVICE_OBJECT>(context);
     PIRP const cleanup = IoAllocateIrp(device->StackSize, FALSE);
@@ -102,8 +102,7 @@ VOID NTAPI driver_unload(PDRIVER_OBJECT driver) {
     if (record != nullptr && record->tracing_started && record->hw.HwCleanupTracing != nullptr)
         record->hw.HwCleanupTracing(driver);
     if (record != nullptr) record->driver = nullptr;
-    DbgPrint("storport: unload, %u violations so far\n",
-             static_cast<unsigned>(violation_count()));
+    DbgPrint("storport: unload, %u violations so far\n", static_cast<unsigned>(violation_count()));
 }
 
 NTSTATUS NTAPI add_device(PDRIVER_OBJECT driver, PDEVICE_OBJECT pdo) {
@@ -145,8 +144,8 @@ void check_virtual(const HW_INITIALIZATION_DATA& hw) {
     };
     demand(hw.AdapterInterfaceType == Internal, "AdapterInterfaceType must be Internal");
     demand(hw.NumberOfAccessRanges == 0, "NumberOfAccessRanges must be 0");
-    demand(hw.HwInterrupt == nullptr && hw.HwDmaStarted == nullptr && hw.HwAdapterState == nullptr &&
-               hw.HwBuildIo == nullptr,
+    demand(hw.HwInterrupt == nullptr && hw.HwDmaStarted == nullptr &&
+               hw.HwAdapterState == nullptr && hw.HwBuildIo == nullptr,
            "HwInterrupt, HwDmaStarted, HwAdapterState and HwBuildIo must be NULL");
     demand(hw.TaggedQueuing && hw.AutoRequestSense && hw.MultipleRequestPerLu,
            "TaggedQueuing, AutoRequestSense and MultipleRequestPerLu must be TRUE");
@@ -216,8 +215,8 @@ NTSTATUS forward_and_wait(PDEVICE_OBJECT lower, PIRP irp) {
 
 using namespace wnbd::lab;
 
-ULONG NTAPI StorPortInitialize(PVOID driver_object, PVOID registry_path, HW_INITIALIZATION_DATA* data,
-                               PVOID) {
+ULONG NTAPI StorPortInitialize(PVOID driver_object, PVOID registry_path,
+                               HW_INITIALIZATION_DATA* data, PVOID) {
     if (driver_object == nullptr || registry_path == nullptr || data == nullptr)
         return static_cast<ULONG>(STATUS_INVALID_PARAMETER);
     if (host().prepare != nullptr) host().prepare();

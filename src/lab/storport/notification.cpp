@@ -17,8 +17,8 @@ void request_complete(void* extension, void* srb) {
         report_violation("IRQL", "RequestComplete above DISPATCH_LEVEL");
     Adapter* const adapter = adapter_of(extension);
     if (adapter == nullptr)
-        return report_violation("RequestComplete without an adapter", "extension %p, SRB %p", extension,
-                                srb);
+        return report_violation("RequestComplete without an adapter", "extension %p, SRB %p",
+                                extension, srb);
     adapter->complete_srb(srb);
 }
 
@@ -62,9 +62,7 @@ VOID StorPortNotification(SCSI_NOTIFICATION_TYPE type, PVOID extension, ...) {
             request_miniport_timer(extension, routine, va_arg(arguments, ULONG));
             break;
         }
-        case QueryTickCount:
-            KeQueryTickCount(va_arg(arguments, LARGE_INTEGER*));
-            break;
+        case QueryTickCount: KeQueryTickCount(va_arg(arguments, LARGE_INTEGER*)); break;
         case EnablePassiveInitialization: {
             device->passive_initialize = va_arg(arguments, PHW_PASSIVE_INITIALIZE_ROUTINE);
             BOOLEAN* const taken = va_arg(arguments, BOOLEAN*);
@@ -77,9 +75,7 @@ VOID StorPortNotification(SCSI_NOTIFICATION_TYPE type, PVOID extension, ...) {
         case LinkUp:
         case LinkDown:
         case IoTargetRequestServiceTime: break;
-        default:
-            report_violation("notification unknown to the lab", "type %x", type);
-            break;
+        default: report_violation("notification unknown to the lab", "type %x", type); break;
     }
     va_end(arguments);
 }

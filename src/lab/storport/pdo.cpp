@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A unit's physical device: PnP identification, capabilities, start and removal, and the few ioctls that
-// the bottom of a disk's stack answers.
+// A unit's physical device: PnP identification, capabilities, start and removal, and the few ioctls
+// that the bottom of a disk's stack answers.
 #include <cstring>
 #include <string>
-
 
 #include "lab/ddk/disk_ioctls.h"
 #include "lab/storport/devices.h"
@@ -35,7 +34,8 @@ PhysicalDevice& physical_device(PDEVICE_OBJECT device) {
 /// Strings to a pool block as PnP wants them: each terminated, a list twice.
 NTSTATUS give_strings(PIRP irp, const std::vector<std::u16string>& strings, bool list) {
     std::u16string all;
-    for (const std::u16string& text : strings) all += text + u'\0';
+    for (const std::u16string& text : strings)
+        all += text + u'\0';
     if (list) all += u'\0';
     const std::size_t bytes = all.size() * sizeof(char16_t);
     void* const block = ExAllocatePoolWithTag(PagedPool, bytes, kPoolTag);
@@ -59,8 +59,8 @@ NTSTATUS query_id(PhysicalDevice& device, PIRP irp) {
                 return text;
             };
             const std::u16string base = u"SCSI\\Disk" + padded(8, 8) + padded(16, 16);
-            return give_strings(irp, {base + padded(32, 4), base, u"SCSI\\Disk" + padded(8, 8), u"GenDisk"},
-                                true);
+            return give_strings(
+                irp, {base + padded(32, 4), base, u"SCSI\\Disk" + padded(8, 8), u"GenDisk"}, true);
         }
         case BusQueryCompatibleIDs: return give_strings(irp, {u"SCSI\\Disk", u"SCSI\\RAW"}, true);
         default: return complete(irp, irp->IoStatus.Status, irp->IoStatus.Information);
@@ -70,9 +70,8 @@ NTSTATUS query_id(PhysicalDevice& device, PIRP irp) {
 NTSTATUS query_capabilities(PhysicalDevice& device, PIRP irp) {
     PDEVICE_CAPABILITIES const out =
         IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceCapabilities.Capabilities;
-    const bool full = device.parent != nullptr &&
-                      (device.parent->driver->hw.FeatureSupport &
-                       STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES) != 0;
+    const bool full = device.parent != nullptr && (device.parent->driver->hw.FeatureSupport &
+                                                   STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES) != 0;
     STOR_DEVICE_CAPABILITIES_EX answer{};
     answer.Version = 1;
     answer.Size = sizeof answer;

@@ -121,7 +121,7 @@ PortCounters counters(Adapter& adapter) {
 
 PortLimits limits(Adapter& adapter) {
     const PORT_CONFIGURATION_INFORMATION& config = adapter.config();
-    return {config.MaximumTransferLength, config.MaxNumberOfIO, config.MaxIOsPerLun,
+    return {config.MaximumTransferLength, config.MaxNumberOfIO,  config.MaxIOsPerLun,
             config.AlignmentMask,         adapter.port_number(), adapter.bus_type()};
 }
 

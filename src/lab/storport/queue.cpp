@@ -55,8 +55,7 @@ void Adapter::submit(Request& request) {
         const std::lock_guard lock(mutex_);
         if (!stopping_) {
             unit = &unit_locked(request.address);
-            if (!unit->waiting.empty() || !may_issue_locked(*unit, now_ms()))
-                ++counters_.held_back;
+            if (!unit->waiting.empty() || !may_issue_locked(*unit, now_ms())) ++counters_.held_back;
             unit->waiting.push_back(&request);
         }
     }
@@ -94,7 +93,8 @@ void Adapter::pump_all() {
         for (auto& [key, unit] : units_)
             if (!unit->waiting.empty()) ready.push_back(unit.get());
     }
-    for (Unit* unit : ready) pump(*unit);
+    for (Unit* unit : ready)
+        pump(*unit);
 }
 
 Slot* Adapter::claim_slot_locked(Request& request, Unit* unit, bool counted) {
@@ -122,8 +122,8 @@ Slot* Adapter::claim_slot_locked(Request& request, Unit* unit, bool counted) {
 
 bool Adapter::choose_extended(const Request& request) {
     const bool takes_extended = (hw_.SrbTypeFlags & SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK) != 0;
-    const bool takes_classic = hw_.SrbTypeFlags == 0 ||
-                               (hw_.SrbTypeFlags & SRB_TYPE_FLAG_SCSI_REQUEST_BLOCK) != 0;
+    const bool takes_classic =
+        hw_.SrbTypeFlags == 0 || (hw_.SrbTypeFlags & SRB_TYPE_FLAG_SCSI_REQUEST_BLOCK) != 0;
     const bool negotiated = config_.SrbType == SRB_TYPE_STORAGE_REQUEST_BLOCK;
     if (request.cdb_length > 16) return true;
     switch (request.form) {
@@ -186,18 +186,21 @@ void Adapter::issue(Slot& slot) {
     for (std::size_t i = 0; i < mine.requests.size(); ++i)
         mine.requests[i]->complete(*mine.requests[i]);
     deferred = nullptr;
-    for (Unit* unit : mine.units) unit != nullptr ? pump(*unit) : pump_all();
+    for (Unit* unit : mine.units)
+        unit != nullptr ? pump(*unit) : pump_all();
 }
 
 void Adapter::complete_srb(void* srb) {
     Slot* const slot = slots_.find(srb);
     if (slot == nullptr)
-        return report_violation("completing an SRB never issued", "%p is no SRB of this adapter", srb);
+        return report_violation("completing an SRB never issued", "%p is no SRB of this adapter",
+                                srb);
     SlotState expected = SlotState::Issued;
     if (!slot->state.compare_exchange_strong(expected, SlotState::Done)) {
         if (expected == SlotState::GivenUp) return;
         if (!slot->used)
-            return report_violation("completing an SRB never issued", "%p was never handed out", srb);
+            return report_violation("completing an SRB never issued", "%p was never handed out",
+                                    srb);
         return report_violation("SRB completed twice", "%p", srb);
     }
     Request& request = *slot->request;
@@ -224,8 +227,9 @@ void Adapter::take_results(Slot& slot) {
             std::memcpy(request.data, slot.shadow, request.transferred);
         else if (request.direction == Direction::Out &&
                  std::memcmp(request.data, slot.shadow, slot.payload_length) != 0)
-            report_violation("write payload changed", "CDB %02x, %u bytes: the miniport wrote into it",
-                             request.cdb[0], slot.payload_length);
+            report_violation("write payload changed",
+                             "CDB %02x, %u bytes: the miniport wrote into it", request.cdb[0],
+                             slot.payload_length);
         shadows_.release(slot.shadow, slot.payload_length);
         slot.shadow = nullptr;
     }
@@ -326,17 +330,18 @@ void Adapter::completion_loop() {
     for (;;) {
         {
             std::unique_lock lock(completion_mutex_);
-            completion_ready_.wait(lock, [&] {
-                return completion_end_ || !completions_.empty() || !kicks_.empty();
-            });
+            completion_ready_.wait(
+                lock, [&] { return completion_end_ || !completions_.empty() || !kicks_.empty(); });
             if (completions_.empty() && kicks_.empty()) return;
             batch.swap(completions_);
             kicks.swap(kicks_);
         }
-        for (Unit* unit : kicks) unit != nullptr ? pump(*unit) : pump_all();
+        for (Unit* unit : kicks)
+            unit != nullptr ? pump(*unit) : pump_all();
         {
             const AtDispatch raised;
-            for (Request* request : batch) request->complete(*request);
+            for (Request* request : batch)
+                request->complete(*request);
         }
         batch.clear();
         kicks.clear();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Time-outs and resets. On expiry the port escalates: ABORT_COMMAND (where the miniport says that it
-// takes it), RESET_LOGICAL_UNIT, RESET_DEVICE, HwResetBus; after each step that the miniport answered,
-// what was out before must come back within the grace time.
+// Time-outs and resets. On expiry the port escalates: ABORT_COMMAND (where the miniport says that
+// it takes it), RESET_LOGICAL_UNIT, RESET_DEVICE, HwResetBus; after each step that the miniport
+// answered, what was out before must come back within the grace time.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -12,7 +12,8 @@
 namespace wnbd::lab {
 namespace {
 
-constexpr std::uint32_t kSlotReserve = 256;   // idle SRBs kept back as long as possible, and controls
+constexpr std::uint32_t kSlotReserve =
+    256;  // idle SRBs kept back as long as possible, and controls
 constexpr std::uint32_t kSlotsMax = 65536;
 constexpr std::uint64_t kVerifyPeriodMs = 1000;
 
@@ -53,7 +54,8 @@ Adapter::~Adapter() {
         completion_end_ = true;
         completion_ready_.notify_all();
     }
-    for (std::thread& thread : completion_threads_) thread.join();
+    for (std::thread& thread : completion_threads_)
+        thread.join();
     slots_.verify_all();
 }
 
@@ -76,9 +78,8 @@ std::uint32_t Adapter::count_older_locked(Address address, Filter filter, std::u
 
 bool Adapter::wait_older_gone(Address address, Filter filter, std::uint64_t sequence) {
     std::unique_lock lock(mutex_);
-    return drained_.wait_for(lock, std::chrono::milliseconds(options_.grace_ms), [&] {
-        return count_older_locked(address, filter, sequence) == 0;
-    });
+    return drained_.wait_for(lock, std::chrono::milliseconds(options_.grace_ms),
+                             [&] { return count_older_locked(address, filter, sequence) == 0; });
 }
 
 void Adapter::hold(Address address, Filter filter, int change) {
@@ -154,8 +155,9 @@ std::uint8_t Adapter::reset(std::uint8_t function, Address address) {
         if (hw_.HwResetBus(extension_, address.path) == FALSE) status = SRB_STATUS_ERROR;
     }
     if (status == SRB_STATUS_SUCCESS && !wait_older_gone(address, filter, sequence))
-        report_violation("SRB left after reset", "function %02x for %u:%u:%u: still out after %u ms",
-                         function, address.path, address.target, address.lun, options_.grace_ms);
+        report_violation("SRB left after reset",
+                         "function %02x for %u:%u:%u: still out after %u ms", function,
+                         address.path, address.target, address.lun, options_.grace_ms);
     hold(address, filter, -1);
     return status;
 }
@@ -238,7 +240,8 @@ void Adapter::recover(Address address) {
         return count_older_locked(address, filter, sequence) == 0;
     };
     if ((config_.FeatureSupport & STOR_ADAPTER_FEATURE_ABORT_COMMAND) != 0) {
-        for (void* srb : expired) send_control(SRB_FUNCTION_ABORT_COMMAND, address, srb);
+        for (void* srb : expired)
+            send_control(SRB_FUNCTION_ABORT_COMMAND, address, srb);
         if (gone(Filter::Unit)) return;
     }
     const std::uint8_t steps[] = {SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_RESET_DEVICE,
@@ -338,8 +341,8 @@ ULONG Adapter::system_address(void* srb, void** address) {
 }
 
 bool Adapter::inject_failure() {
-    return options_.fail_every != 0 && failure_clock_.fetch_add(1) % options_.fail_every ==
-                                           options_.fail_every - 1;
+    return options_.fail_every != 0 &&
+           failure_clock_.fetch_add(1) % options_.fail_every == options_.fail_every - 1;
 }
 
 PortCounters Adapter::counters() {

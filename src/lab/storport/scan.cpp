@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The bus scan: REPORT LUNS to LUN 0 of every target, then INQUIRY and the identification pages of each
-// candidate; new units get a physical device, vanished ones are marked missing.
+// The bus scan: REPORT LUNS to LUN 0 of every target, then INQUIRY and the identification pages of
+// each candidate; new units get a physical device, vanished ones are marked missing.
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -26,7 +26,8 @@ AttachClass attach_class = nullptr;
 
 /// One command with data in; nothing unless the miniport answers SUCCESS.
 std::optional<std::vector<std::uint8_t>> fetch(Adapter& adapter, Address address,
-                                               std::vector<std::uint8_t> cdb, std::uint32_t length) {
+                                               std::vector<std::uint8_t> cdb,
+                                               std::uint32_t length) {
     std::vector<std::uint8_t> data(length);
     Request request;
     request.address = address;
@@ -63,8 +64,8 @@ std::vector<std::uint8_t> vital_page(Adapter& adapter, Address address, std::uin
 }
 
 std::vector<std::uint8_t> candidates(Adapter& adapter, Address lun0) {
-    const std::vector<std::uint8_t> cdb{kOpReportLuns, 0, 0, 0, 0, 0, 0, 0, kReportLunsBytes >> 8,
-                                        kReportLunsBytes & 0xFF, 0, 0};
+    const std::vector<std::uint8_t> cdb{
+        kOpReportLuns, 0, 0, 0, 0, 0, 0, 0, kReportLunsBytes >> 8, kReportLunsBytes & 0xFF, 0, 0};
     std::vector<std::uint8_t> luns;
     if (auto data = fetch(adapter, lun0, cdb, kReportLunsBytes); data && data->size() >= 8) {
         const std::size_t listed = static_cast<std::size_t>((*data)[0]) << 24 | (*data)[1] << 16 |
@@ -74,13 +75,15 @@ std::vector<std::uint8_t> candidates(Adapter& adapter, Address lun0) {
         return luns;
     }
     if (!inquiry(adapter, lun0)) return luns;
-    for (std::uint8_t lun = 0; lun < kProbedLuns; ++lun) luns.push_back(lun);
+    for (std::uint8_t lun = 0; lun < kProbedLuns; ++lun)
+        luns.push_back(lun);
     return luns;
 }
 
 std::string trimmed(const std::uint8_t* bytes, std::size_t length) {
     std::string text(reinterpret_cast<const char*>(bytes), length);
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.pop_back();
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\0'))
+        text.pop_back();
     text.erase(0, text.find_first_not_of(' '));
     return text;
 }
@@ -106,10 +109,11 @@ UnitIdentity identify(FunctionalDevice& device, Address address, std::vector<std
         if (serial.size() > 4) unit.serial = trimmed(serial.data() + 4, serial.size() - 4);
     }
     if (has(0x83)) unit.device_id_page = vital_page(*unit.adapter, address, 0x83);
-    unit.device_id = u"SCSI\\Disk&Ven_" + id_part(unit.vendor()) + u"&Prod_" + id_part(unit.product());
+    unit.device_id =
+        u"SCSI\\Disk&Ven_" + id_part(unit.vendor()) + u"&Prod_" + id_part(unit.product());
     char instance[32];
-    std::snprintf(instance, sizeof instance, "%x&%08x&0&%02x%02x%02x", 1U, 0x2AFD7D00U + device.port_number,
-                  address.path, address.target, address.lun);
+    std::snprintf(instance, sizeof instance, "%x&%08x&0&%02x%02x%02x", 1U,
+                  0x2AFD7D00U + device.port_number, address.path, address.target, address.lun);
     unit.instance_id.assign(instance, instance + std::strlen(instance));
     return unit;
 }
@@ -140,7 +144,8 @@ void add_unit(FunctionalDevice& device, UnitIdentity identity) {
     device.units.push_back(&unit);
 }
 
-/// The same device still answers: its INQUIRY strings and serial number are those of the scan before.
+/// The same device still answers: its INQUIRY strings and serial number are those of the scan
+/// before.
 bool same_device(const UnitIdentity& before, const UnitIdentity& now) {
     return before.device_id == now.device_id && before.serial == now.serial;
 }
@@ -193,7 +198,8 @@ void scan_bus(FunctionalDevice& device) {
                  unit->identity.address.target, unit->identity.address.lun);
         unit->missing = true;
     }
-    for (UnitIdentity& identity : found) add_unit(device, std::move(identity));
+    for (UnitIdentity& identity : found)
+        add_unit(device, std::move(identity));
 }
 
 }  // namespace wnbd::lab

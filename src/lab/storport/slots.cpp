@@ -76,7 +76,8 @@ void SlotTable::verify_poison(Slot& slot) {
 void SlotTable::verify_guard(Slot& slot) {
     const std::size_t bad = first_other(srb(slot) + body_, kGuardBytes, kGuard);
     if (bad < kGuardBytes)
-        report_violation("SRB extension overrun", "byte %u behind the extension of SRB %p was written",
+        report_violation("SRB extension overrun",
+                         "byte %u behind the extension of SRB %p was written",
                          static_cast<unsigned>(bad), static_cast<void*>(srb(slot)));
 }
 

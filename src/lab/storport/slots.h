@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The SRBs of an adapter: a fixed table, so that any pointer the miniport hands back can be told to be
-// a live SRB, a completed one, or none at all. The memory the miniport sees lies apart from the
+// The SRBs of an adapter: a fixed table, so that any pointer the miniport hands back can be told to
+// be a live SRB, a completed one, or none at all. The memory the miniport sees lies apart from the
 // port's own record of it and is poisoned from completion until reuse (oldest first).
 #pragma once
 
@@ -18,10 +18,10 @@ namespace wnbd::lab {
 struct Unit;
 
 enum class SlotState : std::uint32_t {
-    Idle,      ///< poisoned (or never used)
-    Issued,    ///< the miniport's
-    Done,      ///< completed by the miniport, its results are being taken
-    GivenUp,   ///< never came back in spite of all resets; never used again
+    Idle,     ///< poisoned (or never used)
+    Issued,   ///< the miniport's
+    Done,     ///< completed by the miniport, its results are being taken
+    GivenUp,  ///< never came back in spite of all resets; never used again
 };
 
 struct Slot {
@@ -61,7 +61,8 @@ class SlotTable {
     [[nodiscard]] std::uint8_t* extension(const Slot& slot) const {
         return sense(slot) + kSenseBytes;
     }
-    /// Fills SRB and extension with what the miniport may rely on: zeros, and nothing, respectively.
+    /// Fills SRB and extension with what the miniport may rely on: zeros, and nothing,
+    /// respectively.
     void prepare(Slot& slot);
     /// Reports writes to idle SRBs and behind live ones. Needs the adapter's lock.
     void verify_all();
@@ -77,7 +78,7 @@ class SlotTable {
     void verify_guard(Slot& slot);
 
     std::uint32_t count_;
-    std::uint32_t body_;    // bytes before the guard
+    std::uint32_t body_;  // bytes before the guard
     std::uint32_t stride_;
     std::unique_ptr<std::uint8_t[]> memory_;
     std::uint8_t* base_;

@@ -97,7 +97,7 @@ Handles& handles() {
     return *the_handles;
 }
 
-ULONG make(std::set<void*> Handles::*kind, void** handle) {
+ULONG make(std::set<void*> Handles::* kind, void** handle) {
     if (handle == nullptr) return STOR_STATUS_INVALID_PARAMETER;
     Handles& all = handles();
     const std::lock_guard lock(all.mutex);
@@ -106,7 +106,7 @@ ULONG make(std::set<void*> Handles::*kind, void** handle) {
     return STOR_STATUS_SUCCESS;
 }
 
-bool known(std::set<void*> Handles::*kind, void* handle) {
+bool known(std::set<void*> Handles::* kind, void* handle) {
     Handles& all = handles();
     const std::lock_guard lock(all.mutex);
     if ((all.*kind).contains(handle)) return true;
@@ -114,7 +114,7 @@ bool known(std::set<void*> Handles::*kind, void* handle) {
     return false;
 }
 
-ULONG destroy(std::set<void*> Handles::*kind, void* handle) {
+ULONG destroy(std::set<void*> Handles::* kind, void* handle) {
     if (!known(kind, handle)) return STOR_STATUS_INVALID_PARAMETER;
     scheduler().cancel(handle);
     Handles& all = handles();

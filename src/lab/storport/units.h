@@ -16,11 +16,11 @@ namespace wnbd::lab {
 struct UnitIdentity {
     Adapter* adapter = nullptr;
     Address address;
-    std::vector<std::uint8_t> inquiry;        ///< standard INQUIRY data, at least 36 bytes
-    std::string serial;                       ///< VPD page 80h, trimmed; may be empty
-    std::vector<std::uint8_t> device_id_page; ///< VPD page 83h, whole; may be empty
-    std::u16string device_id;                 ///< SCSI\Disk&Ven_...&Prod_...
-    std::u16string instance_id;               ///< the last part alone
+    std::vector<std::uint8_t> inquiry;         ///< standard INQUIRY data, at least 36 bytes
+    std::string serial;                        ///< VPD page 80h, trimmed; may be empty
+    std::vector<std::uint8_t> device_id_page;  ///< VPD page 83h, whole; may be empty
+    std::u16string device_id;                  ///< SCSI\Disk&Ven_...&Prod_...
+    std::u16string instance_id;                ///< the last part alone
 
     [[nodiscard]] std::u16string path() const { return device_id + u"\\" + instance_id; }
     [[nodiscard]] std::string vendor() const;
@@ -28,8 +28,8 @@ struct UnitIdentity {
     [[nodiscard]] std::string revision() const;
 };
 
-/// The class driver's hook: called when the scan has made a unit's physical device, before PnP hears of
-/// it. (Windows attaches disk.sys later, by AddDevice; the result is the same stack.)
+/// The class driver's hook: called when the scan has made a unit's physical device, before PnP
+/// hears of it. (Windows attaches disk.sys later, by AddDevice; the result is the same stack.)
 using AttachClass = void (*)(PDEVICE_OBJECT physical_device, const UnitIdentity& identity);
 void set_class(AttachClass attach);
 
@@ -49,8 +49,9 @@ struct UnitState {
 [[nodiscard]] std::vector<UnitState> units(PDEVICE_OBJECT functional_device);
 
 enum class RemoveOutcome : std::uint32_t { Removed, Vetoed, NoSuchDevice };
-/// What CM_Query_And_Remove_SubTree does to a unit: QUERY_REMOVE_DEVICE through the whole stack, and on
-/// consent REMOVE_DEVICE, on refusal CANCEL_REMOVE_DEVICE. `path`: device id\instance id, any case.
+/// What CM_Query_And_Remove_SubTree does to a unit: QUERY_REMOVE_DEVICE through the whole stack,
+/// and on consent REMOVE_DEVICE, on refusal CANCEL_REMOVE_DEVICE. `path`: device id\instance id,
+/// any case.
 RemoveOutcome query_and_remove(PDEVICE_OBJECT functional_device, std::u16string_view path);
 /// Disable and enable of the adapter's devnode. Disable asks all units and the adapter first.
 RemoveOutcome disable_adapter(PDEVICE_OBJECT functional_device);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Kernel functions that Wine lacks or has as stubs, and those that must know of the workers. Defined
-// under their own names: the lab's Storport links to them, and the miniport's imports are patched to
-// them (see patch.cpp).
+// Kernel functions that Wine lacks or has as stubs, and those that must know of the workers.
+// Defined under their own names: the lab's Storport links to them, and the miniport's imports are
+// patched to them (see patch.cpp).
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -17,8 +17,8 @@ namespace wnbd::lab::wine {
 namespace real {
 
 VOID(NTAPI* IoFreeMdl)(PMDL) = nullptr;
-PIRP(NTAPI* IoBuildDeviceIoControlRequest)(ULONG, PDEVICE_OBJECT, PVOID, ULONG, PVOID, ULONG, BOOLEAN,
-                                           PKEVENT, PIO_STATUS_BLOCK) = nullptr;
+PIRP(NTAPI* IoBuildDeviceIoControlRequest)(ULONG, PDEVICE_OBJECT, PVOID, ULONG, PVOID, ULONG,
+                                           BOOLEAN, PKEVENT, PIO_STATUS_BLOCK) = nullptr;
 VOID(NTAPI* IofCompleteRequest)(PIRP, CCHAR) = nullptr;
 NTSTATUS(NTAPI* KeWaitForMultipleObjects)(ULONG, PVOID[], WAIT_TYPE, KWAIT_REASON, KPROCESSOR_MODE,
                                           BOOLEAN, PLARGE_INTEGER, PKWAIT_BLOCK) = nullptr;
@@ -64,8 +64,8 @@ VOID NTAPI IofCompleteRequest(PIRP irp, CCHAR boost) {
 PIRP NTAPI IoBuildDeviceIoControlRequest(ULONG code, PDEVICE_OBJECT device, PVOID input,
                                          ULONG input_length, PVOID output, ULONG output_length,
                                          BOOLEAN internal, PKEVENT event, PIO_STATUS_BLOCK status) {
-    PIRP const irp = real::IoBuildDeviceIoControlRequest(
-        code, device, input, input_length, output, output_length, internal, event, status);
+    PIRP const irp = real::IoBuildDeviceIoControlRequest(code, device, input, input_length, output,
+                                                         output_length, internal, event, status);
     const bool is_buffered = (code & 3) == METHOD_BUFFERED;
     if (irp != nullptr && is_buffered && input == nullptr) irp->AssociatedIrp.SystemBuffer = output;
     return irp;
@@ -76,18 +76,20 @@ ULONG NTAPI IoGetRequestorProcessId(PIRP irp) {
     return static_cast<ULONG>(reinterpret_cast<std::uintptr_t>(requestor_process_id()));
 }
 
-NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG count, PVOID objects[], WAIT_TYPE type, KWAIT_REASON reason,
-                                        KPROCESSOR_MODE mode, BOOLEAN alertable, PLARGE_INTEGER timeout,
+NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG count, PVOID objects[], WAIT_TYPE type,
+                                        KWAIT_REASON reason, KPROCESSOR_MODE mode,
+                                        BOOLEAN alertable, PLARGE_INTEGER timeout,
                                         PKWAIT_BLOCK blocks) {
     PKEVENT const alert = alertable ? alert_event() : nullptr;
     if (alert == nullptr || type != WaitAny || count >= MAXIMUM_WAIT_OBJECTS)
-        return real::KeWaitForMultipleObjects(count, objects, type, reason, mode, FALSE, timeout, blocks);
+        return real::KeWaitForMultipleObjects(count, objects, type, reason, mode, FALSE, timeout,
+                                              blocks);
     PVOID all[MAXIMUM_WAIT_OBJECTS];
     std::memcpy(all, objects, count * sizeof *all);
     all[count] = alert;
     KWAIT_BLOCK own_blocks[MAXIMUM_WAIT_OBJECTS];
-    const NTSTATUS status = real::KeWaitForMultipleObjects(count + 1, all, WaitAny, reason, mode, FALSE,
-                                                           timeout, own_blocks);
+    const NTSTATUS status = real::KeWaitForMultipleObjects(count + 1, all, WaitAny, reason, mode,
+                                                           FALSE, timeout, own_blocks);
     return status == static_cast<NTSTATUS>(STATUS_WAIT_0 + count) ? STATUS_ALERTED : status;
 }
 
@@ -100,14 +102,14 @@ NTSTATUS NTAPI KeWaitForSingleObject(PVOID object, KWAIT_REASON reason, KPROCESS
 
 ULONG64 NTAPI KeQueryInterruptTimePrecise(PULONG64 counter) {
     using Ticks = std::chrono::duration<ULONG64, std::ratio<1, 10'000'000>>;
-    const auto now = std::chrono::duration_cast<Ticks>(
-        std::chrono::steady_clock::now().time_since_epoch());
+    const auto now =
+        std::chrono::duration_cast<Ticks>(std::chrono::steady_clock::now().time_since_epoch());
     if (counter != nullptr) *counter = now.count();
     return now.count();
 }
 
-NTSTATUS NTAPI IoOpenDriverRegistryKey(PDRIVER_OBJECT driver, ULONG type, ACCESS_MASK access, ULONG flags,
-                                       PHANDLE handle) {
+NTSTATUS NTAPI IoOpenDriverRegistryKey(PDRIVER_OBJECT driver, ULONG type, ACCESS_MASK access,
+                                       ULONG flags, PHANDLE handle) {
     // 0: DriverRegKeyParameters, 1: DriverRegKeyPersistentState.
     if (type > 1 || flags != 0) return STATUS_INVALID_PARAMETER;
     const std::u16string_view name(reinterpret_cast<const char16_t*>(driver->DriverName.Buffer),
@@ -126,10 +128,12 @@ NTSTATUS NTAPI IoOpenDriverRegistryKey(PDRIVER_OBJECT driver, ULONG type, ACCESS
     return ZwCreateKey(handle, access, &attributes, 0, nullptr, 0, &disposition);
 }
 
-/// DEVPKEY_Device_InstanceId of the lab's units, which is all that Wine's own functions cannot tell.
+/// DEVPKEY_Device_InstanceId of the lab's units, which is all that Wine's own functions cannot
+/// tell.
 NTSTATUS NTAPI IoGetDevicePropertyData(PDEVICE_OBJECT device, const DEVPROPKEY* key, LCID, ULONG,
                                        ULONG size, PVOID data, PULONG required, ULONG* type) {
-    static const GUID device_keys = {0x78C34FC8, 0x104A, 0x4ACA, {0x9E, 0xA4, 0x52, 0x4D, 0x52, 0x99, 0x6E, 0x57}};
+    static const GUID device_keys = {
+        0x78C34FC8, 0x104A, 0x4ACA, {0x9E, 0xA4, 0x52, 0x4D, 0x52, 0x99, 0x6E, 0x57}};
     constexpr ULONG kInstanceId = 256;
     constexpr ULONG kTypeString = 18;
     if (std::memcmp(&key->fmtid, &device_keys, sizeof device_keys) != 0 || key->pid != kInstanceId)

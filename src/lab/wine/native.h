@@ -22,7 +22,8 @@ static_assert(sizeof(MemoryInformation) == 48);
 extern "C" {
 __declspec(dllimport) NTSTATUS NTAPI NtReadVirtualMemory(HANDLE, PVOID, PVOID, SIZE_T, PSIZE_T);
 __declspec(dllimport) NTSTATUS NTAPI NtWriteVirtualMemory(HANDLE, PVOID, PVOID, SIZE_T, PSIZE_T);
-__declspec(dllimport) NTSTATUS NTAPI NtQueryVirtualMemory(HANDLE, PVOID, int, PVOID, SIZE_T, PSIZE_T);
+__declspec(dllimport) NTSTATUS NTAPI NtQueryVirtualMemory(HANDLE, PVOID, int, PVOID, SIZE_T,
+                                                          PSIZE_T);
 NTSTATUS NTAPI IoCreateDriver(PUNICODE_STRING name, PDRIVER_INITIALIZE entry);
 __declspec(dllimport) void NTAPI RtlRaiseStatus(NTSTATUS);
 __declspec(dllimport) PVOID __stdcall GetProcAddress(PVOID module, const char* name);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Import patching. When this DLL is attached, the miniport that needs it is mapped and bound but has not
-// run; a miniport loaded later is caught by the loader's notification, which comes before its entry too.
+// Import patching. When this DLL is attached, the miniport that needs it is mapped and bound but
+// has not run; a miniport loaded later is caught by the loader's notification, which comes before
+// its entry too.
 #include "lab/wine/patch.h"
 
 #include <windows.h>
+
 #include <winternl.h>
 
 #include <cstdint>
@@ -48,7 +50,8 @@ const IMAGE_IMPORT_DESCRIPTOR* imports_of(const std::uint8_t* base) {
 void patch_table(const std::uint8_t* base, const IMAGE_IMPORT_DESCRIPTOR& table) {
     const DWORD names = table.OriginalFirstThunk != 0 ? table.OriginalFirstThunk : table.FirstThunk;
     const auto* const thunks = reinterpret_cast<const IMAGE_THUNK_DATA64*>(base + names);
-    auto* const slots = reinterpret_cast<ULONG_PTR*>(const_cast<std::uint8_t*>(base) + table.FirstThunk);
+    auto* const slots =
+        reinterpret_cast<ULONG_PTR*>(const_cast<std::uint8_t*>(base) + table.FirstThunk);
     for (unsigned i = 0; thunks[i].u1.AddressOfData != 0; ++i) {
         if (IMAGE_SNAP_BY_ORDINAL64(thunks[i].u1.Ordinal)) continue;
         const auto* const by_name =
@@ -91,7 +94,8 @@ void patch_importers() {
     const PEB_LDR_DATA* const loader = RtlGetCurrentPeb()->Ldr;
     const LIST_ENTRY* const head = &loader->InMemoryOrderModuleList;
     for (const LIST_ENTRY* entry = head->Flink; entry != head; entry = entry->Flink) {
-        const auto* const module = CONTAINING_RECORD(entry, LDR_DATA_TABLE_ENTRY, InMemoryOrderLinks);
+        const auto* const module =
+            CONTAINING_RECORD(entry, LDR_DATA_TABLE_ENTRY, InMemoryOrderLinks);
         patch_module(static_cast<const std::uint8_t*>(module->DllBase));
     }
     using Register = NTSTATUS(NTAPI*)(ULONG, decltype(&loaded), PVOID, PVOID*);

@@ -17,7 +17,8 @@ extern PIRP(NTAPI* IoBuildDeviceIoControlRequest)(ULONG, PDEVICE_OBJECT, PVOID, 
                                                   BOOLEAN, PKEVENT, PIO_STATUS_BLOCK);
 extern VOID(NTAPI* IofCompleteRequest)(PIRP, CCHAR);
 extern NTSTATUS(NTAPI* KeWaitForMultipleObjects)(ULONG, PVOID[], WAIT_TYPE, KWAIT_REASON,
-                                                 KPROCESSOR_MODE, BOOLEAN, PLARGE_INTEGER, PKWAIT_BLOCK);
+                                                 KPROCESSOR_MODE, BOOLEAN, PLARGE_INTEGER,
+                                                 PKWAIT_BLOCK);
 extern NTSTATUS(NTAPI* KeWaitForSingleObject)(PVOID, KWAIT_REASON, KPROCESSOR_MODE, BOOLEAN,
                                               PLARGE_INTEGER);
 

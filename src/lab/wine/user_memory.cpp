@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// User memory of another process by bounce buffers: locking pages copies them in, unlocking pages that
-// were locked for writing copies them back. Between the two the process's view does not change.
+// User memory of another process by bounce buffers: locking pages copies them in, unlocking pages
+// that were locked for writing copies them back. Between the two the process's view does not
+// change.
 #include "lab/wine/user_memory.h"
 
 #include <cstring>
@@ -37,7 +38,8 @@ HANDLE open_requestor() {
     InitializeObjectAttributes(&attributes, nullptr, 0, nullptr, nullptr);
     CLIENT_ID id{requestor_process_id(), nullptr};
     HANDLE process = nullptr;
-    return NT_SUCCESS(ZwOpenProcess(&process, kProcessAllAccess, &attributes, &id)) ? process : nullptr;
+    return NT_SUCCESS(ZwOpenProcess(&process, kProcessAllAccess, &attributes, &id)) ? process
+                                                                                    : nullptr;
 }
 
 bool in_user_space(const void* address, std::size_t length) {
@@ -134,7 +136,8 @@ VOID NTAPI IoFreeMdl(PMDL mdl) {
     BounceMdl* const own = ours(mdl);
     if (own == nullptr) return real::IoFreeMdl(mdl);
     if ((own->mdl.MdlFlags & MDL_PAGES_LOCKED) != 0)
-        report_violation("MDL freed while locked", "%p, %lu bytes", static_cast<void*>(mdl), own->length);
+        report_violation("MDL freed while locked", "%p, %lu bytes", static_cast<void*>(mdl),
+                         own->length);
     own->magic = 0;
     ExFreePoolWithTag(own, kTag);
 }
@@ -143,7 +146,8 @@ VOID NTAPI MmProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION op
     BounceMdl* const own = ours(mdl);
     if (own == nullptr || (own->mdl.MdlFlags & MDL_PAGES_LOCKED) != 0)
         report_violation("MDL misuse", "MmProbeAndLockPages of %p", static_cast<void*>(mdl));
-    if (own == nullptr || !lock_pages(*own, mode, operation)) RtlRaiseStatus(STATUS_ACCESS_VIOLATION);
+    if (own == nullptr || !lock_pages(*own, mode, operation))
+        RtlRaiseStatus(STATUS_ACCESS_VIOLATION);
     own->mdl.MdlFlags |= MDL_PAGES_LOCKED;
 }
 
@@ -152,7 +156,8 @@ VOID NTAPI MmUnlockPages(PMDL mdl) {
     if (own == nullptr || (own->mdl.MdlFlags & MDL_PAGES_LOCKED) == 0)
         return report_violation("MDL misuse", "MmUnlockPages of %p", static_cast<void*>(mdl));
     SIZE_T done = 0;
-    // A process that ended or unmapped the range meanwhile just does not get the bytes, as on Windows.
+    // A process that ended or unmapped the range meanwhile just does not get the bytes, as on
+    // Windows.
     if (own->write_back && own->bounce != nullptr)
         NtWriteVirtualMemory(own->process, own->address, own->bounce, own->length, &done);
     if (own->bounce != nullptr) {
@@ -164,11 +169,13 @@ VOID NTAPI MmUnlockPages(PMDL mdl) {
     own->mdl.MdlFlags &= ~(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA);
 }
 
-PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE, MEMORY_CACHING_TYPE, PVOID, ULONG,
-                                         MM_PAGE_PRIORITY) {
+PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE, MEMORY_CACHING_TYPE, PVOID,
+                                         ULONG, MM_PAGE_PRIORITY) {
     BounceMdl* const own = ours(mdl);
-    if (own == nullptr || (own->mdl.MdlFlags & (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL)) == 0) {
-        report_violation("MDL misuse", "mapping of %p, which is not locked", static_cast<void*>(mdl));
+    if (own == nullptr ||
+        (own->mdl.MdlFlags & (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL)) == 0) {
+        report_violation("MDL misuse", "mapping of %p, which is not locked",
+                         static_cast<void*>(mdl));
         return nullptr;
     }
     own->mdl.MdlFlags |= MDL_MAPPED_TO_SYSTEM_VA;

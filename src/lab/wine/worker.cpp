@@ -21,7 +21,8 @@ struct Job {
     NTSTATUS (*work)(void*, PIRP) = nullptr;
     void* context = nullptr;
     HANDLE process_id = nullptr;
-    PFILE_OBJECT file = nullptr;  // referenced: Wine frees it as soon as it has dispatched the CLOSE
+    PFILE_OBJECT file =
+        nullptr;   // referenced: Wine frees it as soon as it has dispatched the CLOSE
     KEVENT alert;  // set once the IRP is cancelled or its process is gone
     std::atomic<bool> cancel_ran{false};
 };
@@ -128,7 +129,8 @@ void forget_irp(PIRP irp) {
         if (found == all.jobs.end()) return;
         job = found->second;
     }
-    // Without a routine to take back, ours is just running: it must have left the IRP before that goes.
+    // Without a routine to take back, ours is just running: it must have left the IRP before that
+    // goes.
     if (job->alertable && IoSetCancelRoutine(irp, nullptr) == nullptr)
         for (int i = 0; i < kCancelWaitMs && !job->cancel_ran; ++i)
             std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Threads for IRPs that may block. Wine serves all IRPs of a kernel process from one thread, so nothing
-// may wait there; the IRP is pended, its requestor noted, and the work done here.
+// Threads for IRPs that may block. Wine serves all IRPs of a kernel process from one thread, so
+// nothing may wait there; the IRP is pended, its requestor noted, and the work done here.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace wnbd::lab::wine {
 NTSTATUS run_blocking(PIRP irp, bool alertable, NTSTATUS (*work)(void* context, PIRP irp),
                       void* context);
 
-/// The process on whose behalf this thread works: noted at dispatch for a worker, the caller's otherwise.
+/// The process on whose behalf this thread works: noted at dispatch for a worker, the caller's
+/// otherwise.
 HANDLE requestor_process_id();
 /// The event that breaks this thread's alertable waits, or nullptr outside an alertable worker.
 PKEVENT alert_event();
