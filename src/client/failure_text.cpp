@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 namespace wnbd::client {
 namespace {
@@ -41,6 +42,8 @@ constexpr auto rules = std::to_array<Rule>({
      "Check the path of the INF file and that wnbd.sys and wnbd.cat lie beside it."},
     {Task::install, 3, "Check the path of the INF file."},
     {Task::install, 5, "Run it as administrator."},
+    {Task::install, 13, "Give the wnbd.inf that came with this program."},
+    {Task::install, 31, "Give the wnbd.inf that came with this program."},
     {Task::install, 50, "WNBD needs Windows 10 version 1809 (10.0.17763) or newer."},
     {Task::install, 0xE0000202, "Run `wnbd-client uninstall-driver` first."},
     {Task::install, 0xE0000235, "Run the 64-bit wnbd-client."},
@@ -68,6 +71,14 @@ std::string_view adapter_advice(std::uint32_t code) noexcept {
     }
 }
 
+/// Decimal, but for the large numbers, which are known by their hexadecimal form.
+std::string code_text(std::uint32_t code) {
+    if (code < 0x80000000) return std::to_string(code);
+    char text[16];
+    std::snprintf(text, sizeof(text), "0x%08X", static_cast<unsigned>(code));
+    return text;
+}
+
 /// One line without the end of its sentence.
 std::string tidied(std::string_view text) {
     constexpr std::string_view dropped = " \t\r\n.";
@@ -93,8 +104,7 @@ std::string failure_text(std::string_view what, std::string_view system_text,
                          const FailureCause& cause) {
     std::string reason = tidied(system_text);
     if (reason.empty()) reason = "Unknown error";
-    std::string text =
-        std::string(what) + ": " + reason + " (error " + std::to_string(cause.code) + ")";
+    std::string text = std::string(what) + ": " + reason + " (error " + code_text(cause.code) + ")";
     const std::string detail = tidied(cause.detail);
     if (!detail.empty() && cause.adapter_code == 0) text += ": " + detail;
     text += ".";

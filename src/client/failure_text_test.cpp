@@ -24,6 +24,11 @@ TEST(FailureText, IsOneLineWhateverWindowsSays) {
               "What: Unknown error (error 7).");
 }
 
+TEST(FailureText, WritesSetupErrorsInHexadecimal) {
+    EXPECT_EQ(failure_text("What", "Why.", {.task = Task::other, .code = 0xE0000202}),
+              "What: Why (error 0xE0000202).");
+}
+
 TEST(FailureText, GivesTheLibrarysDetailUnlessTheAdapterIsMissing) {
     FailureCause cause{.detail = "\"d\": connection refused.\n", .task = Task::other, .code = 7};
     EXPECT_EQ(failure_text("What", "Why.", cause),

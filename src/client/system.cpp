@@ -22,6 +22,8 @@ std::string utf8_from_wide(std::wstring_view wide) {
     return text;
 }
 
+constexpr DWORD setup_error = APPLICATION_ERROR_MASK | ERROR_SEVERITY_ERROR;
+
 struct LocalDeleter {
     void operator()(void* memory) const noexcept { LocalFree(memory); }
 };
@@ -78,6 +80,10 @@ void print_complaint(std::string_view text) {
 }
 
 std::string system_error_text(DWORD code) {
+    // SetupAPI's own codes have their texts under another number.
+    if ((code & setup_error) == setup_error) {
+        code = (code & 0xFFFF) | (static_cast<DWORD>(FACILITY_SETUPAPI) << 16) | 0x80000000;
+    }
     wchar_t* memory = nullptr;
     constexpr DWORD flags =
         FORMAT_MESSAGE_ALLOCATE_BUFFER | FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS;
@@ -91,8 +97,13 @@ DWORD report_failure(Task task, std::string_view what, DWORD code) {
     return report(task, what, code, code == ERROR_OPEN_FAILED ? adapter_state() : ERROR_SUCCESS);
 }
 
-DWORD report_adapter_failure(std::string_view what, DWORD code) {
-    return report(Task::other, what, code, code);
+DWORD report_adapter_failure(std::string_view what, DWORD code, DWORD adapter_code) {
+    return report(Task::other, what, code, adapter_code);
+}
+
+DWORD report_missing(std::string_view what) {
+    print_complaint("Missing " + std::string(what) + ".");
+    return ERROR_INVALID_PARAMETER;
 }
 
 }  // namespace wnbd::client

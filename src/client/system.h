@@ -43,7 +43,10 @@ void print_complaint(std::string_view text);
 /// it asks again why the adapter cannot be opened, for the advice.
 DWORD report_failure(Task task, std::string_view what, DWORD code);
 
-/// The same where WnbdOpenAdapter itself gave `code`.
-DWORD report_adapter_failure(std::string_view what, DWORD code);
+/// The same where WnbdOpenAdapter was called, and gave `adapter_code`.
+DWORD report_adapter_failure(std::string_view what, DWORD code, DWORD adapter_code);
+
+/// Says that a word of the command line is empty. Returns the exit code, ERROR_INVALID_PARAMETER.
+DWORD report_missing(std::string_view what);
 
 }  // namespace wnbd::client

@@ -34,6 +34,17 @@ Decoded decode_utf8(std::string_view text) {
 
 }  // namespace
 
+std::string in_quotes(std::string_view text) {
+    constexpr std::size_t longest = 80;
+    std::size_t length = text.size();
+    if (length > longest) {
+        length = longest;
+        while (length > 0 && (static_cast<std::uint8_t>(text[length]) & 0xC0U) == 0x80U)
+            --length;
+    }
+    return "'" + std::string(text.substr(0, length)) + (length < text.size() ? "...'" : "'");
+}
+
 std::string padded(std::string_view text, std::size_t width) {
     std::string result(text);
     if (result.size() < width) result.resize(width, ' ');

@@ -22,6 +22,10 @@ namespace wnbd::client {
 /// A fixed array's text: up to its first NUL, or all of it when there is none.
 [[nodiscard]] std::string bounded_text(std::span<const char> array);
 
+/// `text` between single quotes, for messages; of more than 80 bytes only the beginning and "...",
+/// cut between characters.
+[[nodiscard]] std::string in_quotes(std::string_view text);
+
 /// UTF-16 up to the first NUL as UTF-8; a lone surrogate becomes U+FFFD. `Unit` is any 16-bit type.
 template <typename Unit>
 [[nodiscard]] std::string utf8_from_utf16(std::span<const Unit> array);

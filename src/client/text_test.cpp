@@ -60,6 +60,15 @@ TEST(Text, NumbersAreDecimalAndBounded) {
     }
 }
 
+TEST(Text, QuotesOnlyTheBeginningOfLongTexts) {
+    EXPECT_EQ(in_quotes(""), "''");
+    EXPECT_EQ(in_quotes(std::string(80, 'n')), "'" + std::string(80, 'n') + "'");
+    EXPECT_EQ(in_quotes(std::string(81, 'n')), "'" + std::string(80, 'n') + "...'");
+    // The character across the border goes as a whole.
+    EXPECT_EQ(in_quotes(std::string(79, 'n') + "\xC3\xBC"), "'" + std::string(79, 'n') + "...'");
+    EXPECT_EQ(in_quotes(std::string(200, '\x80')), "'...'");
+}
+
 TEST(Text, SizesTakeBinarySuffixes) {
     EXPECT_EQ(parse_size("512"), 512U);
     EXPECT_EQ(parse_size("1k"), 1024U);

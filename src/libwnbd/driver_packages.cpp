@@ -18,11 +18,26 @@ namespace {
 class InfFile {
   public:
     explicit InfFile(const std::wstring& path)
-        : inf_(SetupOpenInfFileW(path.c_str(), nullptr, INF_STYLE_WIN4, nullptr)) {}
+        : inf_(SetupOpenInfFileW(path.c_str(), nullptr, INF_STYLE_WIN4, nullptr)),
+          error_(inf_ == INVALID_HANDLE_VALUE ? last_error() : ERROR_SUCCESS) {}
     InfFile(const InfFile&) = delete;
     InfFile& operator=(const InfFile&) = delete;
     ~InfFile() {
         if (inf_ != INVALID_HANDLE_VALUE) SetupCloseInfFile(inf_);
+    }
+
+    [[nodiscard]] DWORD error() const noexcept { return error_; }
+
+    /// The keys of a section, which in [SourceDisksFiles] are file names.
+    [[nodiscard]] std::vector<std::wstring> keys(const wchar_t* section) const {
+        std::vector<std::wstring> names;
+        INFCONTEXT line{};
+        if (!SetupFindFirstLineW(inf_, section, nullptr, &line)) return names;
+        do {
+            wchar_t text[MAX_PATH]{};
+            if (SetupGetStringFieldW(&line, 0, text, MAX_PATH, nullptr)) names.emplace_back(text);
+        } while (SetupFindNextLine(&line, &line));
+        return names;
     }
 
     /// Whether [Version] has the key with this value, letter case aside.
@@ -37,10 +52,10 @@ class InfFile {
 
   private:
     HINF inf_;
+    DWORD error_;
 };
 
-bool is_ours(const std::wstring& path) {
-    const InfFile inf(path);
+bool is_ours(const InfFile& inf) {
     for (const wchar_t* const key : {L"CatalogFile", L"CatalogFile.NT", L"CatalogFile.NTamd64"})
         if (inf.version_says(key, L"wnbd.cat")) return true;
     return false;
@@ -66,6 +81,28 @@ std::vector<std::wstring> package_names(const std::wstring& folder) {
 
 }  // namespace
 
+DWORD check_package(const std::wstring& inf_path) {
+    const InfFile inf(inf_path);
+    if (inf.error() != ERROR_SUCCESS) {
+        LOG_ERROR("no INF file: %s", to_utf8(inf_path).c_str());
+        return inf.error();
+    }
+    if (!is_ours(inf)) {
+        LOG_ERROR("not WNBD's INF file: %s", to_utf8(inf_path).c_str());
+        return ERROR_INVALID_DATA;
+    }
+    std::vector<std::wstring> files = inf.keys(L"SourceDisksFiles");
+    files.emplace_back(L"wnbd.cat");
+    const std::wstring folder = inf_path.substr(0, inf_path.find_last_of(L'\\') + 1);
+    for (const auto& name : files) {
+        const std::wstring path = folder + name;
+        if (GetFileAttributesW(path.c_str()) != INVALID_FILE_ATTRIBUTES) continue;
+        LOG_ERROR("no file %s", to_utf8(path).c_str());
+        return ERROR_FILE_NOT_FOUND;
+    }
+    return ERROR_SUCCESS;
+}
+
 DWORD install_package(const std::wstring& inf_path, BOOL& reboot_required) {
     // Loaded here, so that a program which never installs a driver does not load newdev.dll.
     const HMODULE newdev = LoadLibraryExW(L"newdev.dll", nullptr, LOAD_LIBRARY_SEARCH_SYSTEM32);
@@ -88,7 +125,7 @@ DWORD uninstall_packages() {
     const std::wstring folder = inf_folder();
     DWORD last = ERROR_SUCCESS;
     for (const auto& name : package_names(folder)) {
-        if (!is_ours(folder + name)) continue;
+        if (!is_ours(InfFile(folder + name))) continue;
         LOG_INFO("uninstalling %s", to_utf8(name).c_str());
         if (SetupUninstallOEMInfW(name.c_str(), SUOI_FORCEDELETE, nullptr)) continue;
         last = last_error();

@@ -8,6 +8,12 @@
 
 namespace wnbd::libwnbd {
 
+/// Whether an INF can be installed: it can be read, it is WNBD's (its catalogue is wnbd.cat), and
+/// the files that it lists lie beside it. ERROR_INVALID_DATA, ERROR_FILE_NOT_FOUND or what reading
+/// gave; the log tells details. Windows itself would ask for a missing file, in a window that
+/// nobody may see, and calls success what fits no device.
+[[nodiscard]] DWORD check_package(const std::wstring& inf_path);
+
 /// Installs an INF for our hardware id. Success does not mean that a device took it.
 [[nodiscard]] DWORD install_package(const std::wstring& inf_path, BOOL& reboot_required);
 

@@ -138,10 +138,15 @@ DWORD install(const char* file_name, BOOL& reboot_required) {
     std::wstring inf_path;
     DWORD error = full_path(file_name, inf_path);
     if (error != ERROR_SUCCESS) return error;
+    error = check_package(inf_path);
+    if (error != ERROR_SUCCESS) return error;
     std::vector<AdapterInterface> adapters;
     error = find_adapters(adapters);
     if (error != ERROR_SUCCESS) return error;
-    if (!adapters.empty()) return ERROR_DUPLICATE_FOUND;
+    if (!adapters.empty()) {
+        LOG_ERROR("there is a WNBD adapter already");
+        return ERROR_DUPLICATE_FOUND;
+    }
     error = remove_device_nodes(reboot_required);
     if (error != ERROR_SUCCESS) return error;
     error = create_adapter(inf_path, reboot_required);

@@ -28,7 +28,9 @@ class Adapter {
 /// Runs one command of the driver that needs nothing but the adapter.
 DWORD send(std::string_view what, DWORD (*command)(HANDLE, LPOVERLAPPED)) {
     const Adapter adapter;
-    if (adapter.code() != ERROR_SUCCESS) return report_adapter_failure(what, adapter.code());
+    if (adapter.code() != ERROR_SUCCESS) {
+        return report_adapter_failure(what, ERROR_OPEN_FAILED, adapter.code());
+    }
     const DWORD code = command(adapter.handle(), nullptr);
     return code == ERROR_SUCCESS ? code : report_failure(Task::other, what, code);
 }
@@ -38,7 +40,8 @@ DWORD remove_all_and_reset(DWORD timeout_ms, DWORD interval_ms) {
         // Closed before the reset: an open handle would keep the adapter in use.
         const Adapter adapter;
         if (adapter.code() != ERROR_SUCCESS) {
-            return report_adapter_failure("Could not open the adapter", adapter.code());
+            return report_adapter_failure("Could not open the adapter", adapter.code(),
+                                          adapter.code());
         }
         print_error("Forcefully removing WNBD disk mappings.");
         const DWORD code = WnbdRemoveAllDisks(adapter.handle());
@@ -62,7 +65,7 @@ DWORD run_reset_adapter(const Arguments& arguments) {
     if (!arguments.has("hard-disconnect-mappings")) {
         constexpr std::string_view what = "Could not reset the adapter";
         if (const Adapter adapter; adapter.code() != ERROR_SUCCESS) {
-            return report_adapter_failure(what, adapter.code());
+            return report_adapter_failure(what, adapter.code(), adapter.code());
         }
         const DWORD code = WnbdResetAdapterEx(*timeout, *interval);
         return code == ERROR_SUCCESS ? code : report_failure(Task::reset, what, code);

@@ -11,6 +11,7 @@
 #include "client/library_log.h"
 #include "client/map_plan.h"
 #include "client/system.h"
+#include "client/text.h"
 #include "wnbd.h"
 
 namespace wnbd::client {
@@ -61,7 +62,7 @@ BOOL WINAPI on_control_event(DWORD event) {
         if (!disk_is_ours(state.name)) return FALSE;
         const DWORD code = remove_disk(state.name, action == ControlAction::remove_hard);
         if (code != ERROR_SUCCESS && code != ERROR_FILE_NOT_FOUND) {
-            report_failure(Task::unmap, "Could not unmap the disk '" + state.name + "'", code);
+            report_failure(Task::unmap, "Could not unmap the disk " + in_quotes(state.name), code);
             return FALSE;
         }
     }
@@ -75,7 +76,7 @@ BOOL WINAPI on_control_event(DWORD event) {
 DWORD check_before_mapping(const std::string& name, const std::string& what) {
     HANDLE adapter = nullptr;
     const DWORD opened = WnbdOpenAdapter(&adapter);
-    if (opened != ERROR_SUCCESS) return report_adapter_failure(what, opened);
+    if (opened != ERROR_SUCCESS) return report_adapter_failure(what, ERROR_OPEN_FAILED, opened);
     CloseHandle(adapter);
     WNBD_CONNECTION_INFO disk{};
     if (WnbdShow(name.c_str(), &disk) != ERROR_SUCCESS) return ERROR_SUCCESS;
@@ -101,7 +102,8 @@ DWORD serve(MapPlan& plan, const std::string& what) {
     state.control.finished();
     WSACleanup();
     if (code == ERROR_CONNECTION_ABORTED) {
-        report_failure(Task::map, "Could not go on serving the disk '" + state.name + "'", code);
+        report_failure(Task::map, "Could not go on serving the disk " + in_quotes(state.name),
+                       code);
     } else if (code != ERROR_SUCCESS) {
         report_failure(Task::map, what, code);
     }
@@ -121,7 +123,7 @@ DWORD run_map(const Arguments& arguments) {
     if (!plan.remark.empty()) print_complaint(plan.remark);
 
     const std::string name = plan.properties.InstanceName;
-    const std::string what = "Could not map the disk '" + name + "'";
+    const std::string what = "Could not map the disk " + in_quotes(name);
     if (const DWORD code = check_before_mapping(name, what); code != ERROR_SUCCESS) return code;
     if (!arguments.has("debug")) use_library_log(LogUse::serving);
     return serve(plan, what);

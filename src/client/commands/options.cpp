@@ -18,8 +18,8 @@ BOOLEAN is_persistent(const Arguments& arguments) {
 }
 
 DWORD report_option(std::string_view verb, const std::string& name, DWORD code) {
-    return report_failure(Task::option,
-                          "Could not " + std::string(verb) + " the option '" + name + "'", code);
+    return report_failure(
+        Task::option, "Could not " + std::string(verb) + " the option " + in_quotes(name), code);
 }
 
 }  // namespace
@@ -40,6 +40,7 @@ DWORD run_list_opt(const Arguments& arguments) {
 
 DWORD run_get_opt(const Arguments& arguments) {
     const std::string name = arguments.text("name");
+    if (name.empty()) return report_missing("option name");
     WNBD_OPTION_VALUE value{};
     const DWORD code = WnbdGetDrvOpt(name.c_str(), &value, is_persistent(arguments));
     if (code != ERROR_SUCCESS) return report_option("read", name, code);
@@ -48,6 +49,7 @@ DWORD run_get_opt(const Arguments& arguments) {
 
 DWORD run_set_opt(const Arguments& arguments) {
     const std::string name = arguments.text("name");
+    if (name.empty()) return report_missing("option name");
     const auto units = utf16_from_utf8(arguments.text("value"));
     WNBD_OPTION_VALUE value{};
     value.Type = WnbdOptWstr;
@@ -64,6 +66,7 @@ DWORD run_set_opt(const Arguments& arguments) {
 
 DWORD run_reset_opt(const Arguments& arguments) {
     const std::string name = arguments.text("name");
+    if (name.empty()) return report_missing("option name");
     const DWORD code = WnbdResetDrvOpt(name.c_str(), is_persistent(arguments));
     return code == ERROR_SUCCESS ? code : report_option("reset", name, code);
 }

@@ -2,16 +2,19 @@
 #include "client/commands/commands.h"
 #include "client/disk_text.h"
 #include "client/system.h"
+#include "client/text.h"
 #include "wnbd.h"
 
 namespace wnbd::client {
 
 DWORD run_stats(const Arguments& arguments) {
     const std::string name = arguments.text("instance-name");
+    if (name.empty()) return report_missing("instance name");
     WNBD_DRV_STATS stats{};
     const DWORD code = WnbdGetDriverStats(name.c_str(), &stats);
     if (code != ERROR_SUCCESS) {
-        return report_failure(Task::disk, "Could not read the counters of '" + name + "'", code);
+        return report_failure(Task::disk, "Could not read the counters of " + in_quotes(name),
+                              code);
     }
     return print(stats_text(stats, GetTickCount64(), arguments.format()));
 }

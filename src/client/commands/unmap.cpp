@@ -2,6 +2,7 @@
 #include "client/commands/commands.h"
 #include "client/commands/seconds.h"
 #include "client/system.h"
+#include "client/text.h"
 #include "wnbd.h"
 
 namespace wnbd::client {
@@ -18,9 +19,10 @@ DWORD run_unmap(const Arguments& arguments) {
     options.SoftRemoveRetryIntervalMs = *interval;
 
     const std::string name = arguments.text("instance-name");
+    if (name.empty()) return report_missing("instance name");
     const DWORD code = WnbdRemoveEx(name.c_str(), &options);
     if (code == ERROR_SUCCESS) return code;
-    return report_failure(Task::unmap, "Could not unmap the disk '" + name + "'", code);
+    return report_failure(Task::unmap, "Could not unmap the disk " + in_quotes(name), code);
 }
 
 }  // namespace wnbd::client
