@@ -47,7 +47,7 @@ struct FunctionalDevice : DeviceHeader {
 
     std::mutex units_mutex;  // the list; the devices themselves live until their REMOVE_DEVICE
     std::vector<PhysicalDevice*> units;
-    std::mutex scan_mutex;  // one scan at a time
+    std::mutex scan_mutex;  // one scan at a time, and none while the adapter starts or stops
 };
 
 struct PhysicalDevice : DeviceHeader {

@@ -76,7 +76,7 @@ NTSTATUS remove(FunctionalDevice& device, PIRP irp) {
 }
 
 NTSTATUS bus_relations(FunctionalDevice& device, PIRP irp) {
-    if (device.adapter) scan_bus(device);
+    scan_bus(device);
     const std::lock_guard lock(device.units_mutex);
     std::vector<PhysicalDevice*> present;
     for (PhysicalDevice* unit : device.units)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The adapter's start and stop: configuration, HwFindAdapter, HwInitialize, and the way back.
 #include <cstring>
+#include <mutex>
 
 #include "lab/storport/devices.h"
 #include "lab/storport/host.h"
@@ -137,6 +138,7 @@ ControlList supported_controls(FunctionalDevice& device) {
 }  // namespace
 
 NTSTATUS start_adapter(FunctionalDevice& device) {
+    const std::lock_guard no_scan(device.scan_mutex);
     if (device.adapter) return STATUS_SUCCESS;
     DriverRecord& record = *device.driver;
     if (!record.tracing_started && record.hw.HwInitializeTracing != nullptr) {
@@ -163,6 +165,8 @@ NTSTATUS start_adapter(FunctionalDevice& device) {
 }
 
 void stop_adapter(FunctionalDevice& device) {
+    // A scan uses the adapter, and the removal of a disk just before has asked for one.
+    const std::lock_guard no_scan(device.scan_mutex);
     if (!device.adapter) return;
     const HW_INITIALIZATION_DATA& hw = device.driver->hw;
     if (hw.HwCompleteServiceIrp != nullptr) hw.HwCompleteServiceIrp(device.hw_extension);

@@ -170,6 +170,7 @@ void set_class(AttachClass attach) {
 
 void scan_bus(FunctionalDevice& device) {
     const std::lock_guard one_at_a_time(device.scan_mutex);
+    if (!device.adapter) return;  // stopped
     std::vector<UnitIdentity> found;
     for (unsigned path = 0; path < device.config.NumberOfBuses; ++path) {
         for (unsigned target = 0; target < device.config.MaximumNumberOfTargets; ++target) {
