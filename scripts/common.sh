@@ -32,6 +32,20 @@ packages_servers=(nbdkit qemu-utils nbd-server)
 packages_demo=(fdisk dosfstools mtools)
 packages_bench=(libnbd-dev libnbd-bin fio)
 
+# Ninja's own counter, on one line when somebody watches and now and then when nobody does.
+show_progress() {
+    local line last=$SECONDS
+    while read -r line; do
+        if [ -t 1 ]; then
+            printf '\r\033[K%.100s' "$line"
+        elif [ $((SECONDS - last)) -ge 30 ]; then
+            last=$SECONDS
+            echo "${line%%]*}]"
+        fi
+    done
+    if [ -t 1 ]; then printf '\r\033[K'; fi
+}
+
 # build <preset> [target...]: configures and builds, quietly unless something is wrong.
 build() {
     local preset=$1
@@ -44,19 +58,11 @@ build() {
         echo "run: cmake --preset $preset failed" >&2
         return 1
     fi
-    local line
-    set -o pipefail
-    ninja -C "build/$preset" "$@" 2>&1 | tee "$log" | while read -r line; do
-        case "$line" in
-            \[*\]*) [ -t 1 ] && printf '\r\033[K%.100s' "$line" ;;
-        esac
-    done || {
+    if ! ninja -C "build/$preset" "$@" 2>&1 | tee "$log" | show_progress; then
         grep -vE '^\[[0-9]+/[0-9]+\] (Building|Linking|Generating)' "$log" || true
         echo "run: building $preset failed" >&2
         return 1
-    }
-    [ -t 1 ] && printf '\r\033[K'
-    return 0
+    fi
 }
 
 # build_shipped: the Windows binaries, in out/windows.
