@@ -176,7 +176,7 @@ class Lab:
             shutil.copy(OUT / name, self.programs)
         # An unsigned package still names its catalogue.
         (self.programs / "wnbd.cat").touch()
-        for name in ("disktool.exe", "cfgmgr32.dll"):
+        for name in ("disktool.exe", "labctl.exe", "cfgmgr32.dll"):
             shutil.copy(self._built(name), self.programs)
         for extra in self.files:
             shutil.copy(extra, self.programs)
@@ -204,6 +204,14 @@ class Lab:
         subprocess.run(["wine", "cmd", "/c", "exit"], env=self.environment(), check=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                        stderr=self.log_file, timeout=120)
+        # The driver's process does not see our variables: the lab's storport.sys looks for its own in
+        # the registry when the driver starts.
+        key = r"HKLM\System\CurrentControlSet\Control\Session Manager\Environment"
+        for name, value in self.extra_environment.items():
+            subprocess.run(["wine", "reg", "add", key, "/v", name, "/d", str(value), "/f"],
+                           env=self.environment() | {"WINEDEBUG": "-all"}, check=True,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL, timeout=120)
 
     def environment(self):
         return wine_environment(self.prefix) | self.extra_environment

@@ -52,9 +52,7 @@ std::optional<std::uint32_t> ask(unsigned port, std::uint32_t code, void* in,
 std::vector<unsigned> ports() {
     std::vector<unsigned> found;
     for (unsigned port = 0; port < kPortsMax; ++port) {
-        control::State state{};
-        if (Handle(port).control(control::kState, nullptr, 0, &state, sizeof state))
-            found.push_back(port);
+        if (state_of(port)) found.push_back(port);
     }
     return found;
 }
@@ -86,10 +84,23 @@ bool rescan(unsigned port) {
     return Handle(port).control(control::kRescan, nullptr, 0, nullptr, 0).has_value();
 }
 
-bool is_started(unsigned port) {
+std::optional<control::State> state_of(unsigned port) {
     control::State state{};
-    return Handle(port).control(control::kState, nullptr, 0, &state, sizeof state) &&
-           state.started != 0;
+    if (!Handle(port).control(control::kState, nullptr, 0, &state, sizeof state))
+        return std::nullopt;
+    return state;
+}
+
+std::optional<control::Answer> send_reset(unsigned port, control::Reset reset) {
+    control::Answer answer{};
+    if (!Handle(port).control(control::kReset, &reset, sizeof reset, &answer, sizeof answer))
+        return std::nullopt;
+    return answer;
+}
+
+bool is_started(unsigned port) {
+    const std::optional<control::State> state = state_of(port);
+    return state && state->started != 0;
 }
 
 }  // namespace wnbd::lab::cfgmgr

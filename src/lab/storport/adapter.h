@@ -59,6 +59,7 @@ class Adapter {
     void expect_drained(Address address, const char* after);
 
     /// No new SRBs from here on; those waiting complete with NO_HBA. Waits for those that are out.
+    /// Ends its threads, too; the adapter then only refuses. Once; later calls do nothing.
     void stop();
 
     [[nodiscard]] PortCounters counters();
@@ -106,6 +107,7 @@ class Adapter {
     void recover(Address address);
     void give_up(Address address, Filter filter, std::uint64_t sequence);
     void completion_loop();
+    void end_threads();
 
     const HW_INITIALIZATION_DATA hw_;
     const PORT_CONFIGURATION_INFORMATION config_;

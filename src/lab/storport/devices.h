@@ -41,7 +41,7 @@ struct FunctionalDevice : DeviceHeader {
     std::uint8_t port_number = 0;
     void* hw_extension = nullptr;
     PHW_PASSIVE_INITIALIZE_ROUTINE passive_initialize = nullptr;
-    std::unique_ptr<Adapter> adapter;  // from start to stop
+    std::shared_ptr<Adapter> adapter;  // from start to stop; users take a copy
     PORT_CONFIGURATION_INFORMATION config{};
     bool disabling = false;  // REMOVE_DEVICE stops the adapter, but the device object stays
 

@@ -28,7 +28,8 @@ NTSTATUS service_request(FunctionalDevice& device, PIRP irp) {
 NTSTATUS miniport_ioctl(void* context, PIRP irp) {
     auto& device = *static_cast<FunctionalDevice*>(context);
     const auto& parameters = IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl;
-    if (!device.adapter) return complete(irp, STATUS_DEVICE_NOT_READY);
+    const std::shared_ptr<Adapter> adapter = device.adapter;
+    if (!adapter) return complete(irp, STATUS_DEVICE_NOT_READY);
     if (parameters.InputBufferLength < sizeof(SRB_IO_CONTROL))
         return complete(irp, STATUS_INVALID_PARAMETER);
     auto* const head = static_cast<SRB_IO_CONTROL*>(irp->AssociatedIrp.SystemBuffer);
@@ -43,7 +44,7 @@ NTSTATUS miniport_ioctl(void* context, PIRP irp) {
     request.data = data.data();
     request.data_length = length;
     request.timeout_seconds = head->Timeout;
-    device.adapter->execute(request);
+    adapter->execute(request);
     if (request.srb_status != SRB_STATUS_SUCCESS)
         return complete(irp, STATUS_INVALID_DEVICE_REQUEST);
     const ULONG back = std::min<ULONG>(parameters.OutputBufferLength, request.transferred);
@@ -103,8 +104,9 @@ NTSTATUS remove_unit(FunctionalDevice& device, PIRP irp) {
 NTSTATUS inject_reset(FunctionalDevice& device, PIRP irp) {
     control::Reset reset{};
     if (!argument(irp, reset)) return complete(irp, STATUS_INVALID_PARAMETER);
-    if (!device.adapter) return complete(irp, STATUS_DEVICE_NOT_READY);
-    Adapter& adapter = *device.adapter;
+    const std::shared_ptr<Adapter> holder = device.adapter;
+    if (!holder) return complete(irp, STATUS_DEVICE_NOT_READY);
+    Adapter& adapter = *holder;
     const Address address{reset.path, reset.target, reset.lun};
     control::Answer result{control::kAnswerDone, SRB_STATUS_INVALID_REQUEST};
     switch (reset.function) {
@@ -123,8 +125,8 @@ NTSTATUS inject_reset(FunctionalDevice& device, PIRP irp) {
 NTSTATUS give_state(FunctionalDevice& device, PIRP irp) {
     control::State state{};
     state.violations = violation_count();
-    if (device.adapter) {
-        const PortCounters now = device.adapter->counters();
+    if (const std::shared_ptr<Adapter> adapter = device.adapter) {
+        const PortCounters now = adapter->counters();
         state.issued = now.issued;
         state.completed = now.completed;
         state.timed_out = now.timed_out;

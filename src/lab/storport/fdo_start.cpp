@@ -102,7 +102,7 @@ bool find_and_initialize(FunctionalDevice& device) {
     }
     check_configuration(device.config);
     const auto bus_type = static_cast<std::uint8_t>(read_bus_type(*device.driver));
-    device.adapter = std::make_unique<Adapter>(hw, device.config, device.hw_extension,
+    device.adapter = std::make_shared<Adapter>(hw, device.config, device.hw_extension,
                                                device.port_number, bus_type);
     device.adapter->fdo = device.self;
     register_adapter(*device.adapter);
@@ -167,15 +167,15 @@ NTSTATUS start_adapter(FunctionalDevice& device) {
 void stop_adapter(FunctionalDevice& device) {
     // A scan uses the adapter, and the removal of a disk just before has asked for one.
     const std::lock_guard no_scan(device.scan_mutex);
-    if (!device.adapter) return;
+    const std::shared_ptr<Adapter> adapter = std::move(device.adapter);
+    if (!adapter) return;
     const HW_INITIALIZATION_DATA& hw = device.driver->hw;
     if (hw.HwCompleteServiceIrp != nullptr) hw.HwCompleteServiceIrp(device.hw_extension);
-    device.adapter->stop();
+    adapter->stop();
     if (supported_controls(device).supported[ScsiStopAdapter])
         hw.HwAdapterControl(device.hw_extension, ScsiStopAdapter, nullptr);
     hw.HwFreeAdapterResources(device.hw_extension);
-    unregister_adapter(*device.adapter);
-    device.adapter.reset();
+    unregister_adapter(*adapter);
     free_extension(device);
     DbgPrint("storport: adapter %u stopped\n", device.port_number);
 }

@@ -15,7 +15,9 @@ constexpr ULONG kPoolTag = 0x6C705453;
 
 void send_pnp_srb(PhysicalDevice& device, STOR_PNP_ACTION action, void* data, std::uint32_t length,
                   std::uint8_t* srb_status) {
-    if (device.parent == nullptr || !device.parent->adapter) return;
+    const std::shared_ptr<Adapter> adapter =
+        device.parent != nullptr ? device.parent->adapter : nullptr;
+    if (!adapter) return;
     Request request;
     request.address = device.identity.address;
     request.function = SRB_FUNCTION_PNP;
@@ -23,7 +25,7 @@ void send_pnp_srb(PhysicalDevice& device, STOR_PNP_ACTION action, void* data, st
     request.direction = length != 0 ? Direction::In : Direction::None;
     request.data = data;
     request.data_length = length;
-    device.parent->adapter->execute(request);
+    adapter->execute(request);
     if (srb_status != nullptr) *srb_status = request.srb_status;
 }
 
@@ -104,12 +106,13 @@ NTSTATUS surprise_removal(PhysicalDevice& device, PIRP irp) {
 
 NTSTATUS remove(PhysicalDevice& device, PIRP irp) {
     FunctionalDevice* const parent = device.parent;
-    if (parent != nullptr && parent->adapter) {
+    const std::shared_ptr<Adapter> adapter = parent != nullptr ? parent->adapter : nullptr;
+    if (adapter) {
         if (!device.surprised && !device.removed) {
             unit_control(*parent, ScsiUnitRemove, device.identity.address);
             send_pnp_srb(device, StorRemoveDevice, nullptr, 0, nullptr);
         }
-        parent->adapter->expect_drained(device.identity.address, "REMOVE_DEVICE");
+        adapter->expect_drained(device.identity.address, "REMOVE_DEVICE");
     }
     if (!device.missing) {
         // Still there: as Windows does, the device stays until a scan does not find it.

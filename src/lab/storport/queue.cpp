@@ -319,9 +319,15 @@ void Adapter::finish(Request& request) {
             request.complete(request);
         return;
     }
-    const std::lock_guard lock(completion_mutex_);
-    completions_.push_back(&request);
-    completion_ready_.notify_one();
+    {
+        const std::lock_guard lock(completion_mutex_);
+        if (!completion_end_) {
+            completions_.push_back(&request);
+            completion_ready_.notify_one();
+            return;
+        }
+    }
+    request.complete(request);  // the adapter is stopped: nobody else would
 }
 
 void Adapter::completion_loop() {

@@ -41,6 +41,10 @@ Adapter::Adapter(const HW_INITIALIZATION_DATA& hw, const PORT_CONFIGURATION_INFO
 }
 
 Adapter::~Adapter() {
+    stop();
+}
+
+void Adapter::end_threads() {
     {
         const std::lock_guard lock(mutex_);
         watch_end_ = true;
@@ -56,7 +60,6 @@ Adapter::~Adapter() {
     }
     for (std::thread& thread : completion_threads_)
         thread.join();
-    slots_.verify_all();
 }
 
 bool Adapter::matches(const Address& a, const Address& b, Filter filter) {
@@ -299,6 +302,7 @@ void Adapter::stop() {
     std::deque<Request*> refused;
     {
         const std::lock_guard lock(mutex_);
+        if (stopping_) return;
         stopping_ = true;
         for (auto& [key, unit] : units_) {
             refused.insert(refused.end(), unit->waiting.begin(), unit->waiting.end());
@@ -309,12 +313,17 @@ void Adapter::stop() {
         request->srb_status = SRB_STATUS_NO_HBA;
         finish(*request);
     }
-    std::unique_lock lock(mutex_);
-    const bool drained = drained_.wait_for(lock, std::chrono::milliseconds(options_.grace_ms),
-                                           [&] { return outstanding_ == 0; });
-    if (drained) return;
-    report_violation("SRB left at adapter stop", "%u still out after %u ms", outstanding_,
-                     options_.grace_ms);
+    {
+        std::unique_lock lock(mutex_);
+        const bool drained = drained_.wait_for(lock, std::chrono::milliseconds(options_.grace_ms),
+                                               [&] { return outstanding_ == 0; });
+        if (!drained)
+            report_violation("SRB left at adapter stop", "%u still out after %u ms", outstanding_,
+                             options_.grace_ms);
+    }
+    end_threads();
+    const std::lock_guard lock(mutex_);
+    slots_.verify_all();
 }
 
 bool Adapter::set_depth(Address address, std::uint32_t depth) {

@@ -97,7 +97,7 @@ std::u16string id_part(std::string text) {
 
 UnitIdentity identify(FunctionalDevice& device, Address address, std::vector<std::uint8_t> data) {
     UnitIdentity unit;
-    unit.adapter = device.adapter.get();
+    unit.adapter = device.adapter;
     unit.address = address;
     unit.inquiry = std::move(data);
     const std::vector<std::uint8_t> pages = vital_page(*unit.adapter, address, 0x00);

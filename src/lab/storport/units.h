@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,7 +15,7 @@ namespace wnbd::lab {
 
 /// What the scan learned about a unit.
 struct UnitIdentity {
-    Adapter* adapter = nullptr;
+    std::shared_ptr<Adapter> adapter;  ///< refuses everything once it is stopped
     Address address;
     std::vector<std::uint8_t> inquiry;         ///< standard INQUIRY data, at least 36 bytes
     std::string serial;                        ///< VPD page 80h, trimmed; may be empty

@@ -5,6 +5,7 @@
 #include "lab/wine/native.h"
 #include "lab/wine/patch.h"
 #include "lab/wine/real.h"
+#include "lab/wine/settings.h"
 #include "lab/wine/user_memory.h"
 #include "lab/wine/worker.h"
 
@@ -33,8 +34,10 @@ NTSTATUS NTAPI disk_entry(PDRIVER_OBJECT driver, PUNICODE_STRING) {
     return STATUS_SUCCESS;
 }
 
-/// The disk class needs a driver object of its own, which can be made only once the kernel runs.
-void make_disk_driver() {
+/// The disk class needs a driver object of its own, which can be made only once the kernel runs;
+/// and settings are read when there is a registry.
+void prepare() {
+    read_settings();
     static bool made = false;
     if (made) return;
     UNICODE_STRING name;
@@ -53,8 +56,8 @@ extern "C" int __stdcall DllMain(void*, unsigned long reason, void*) {
     constexpr unsigned long kAttach = 1;
     if (reason != kAttach) return 1;
     if (!find_real_functions()) return 0;
-    set_host({make_disk_driver, raise_to_dispatch, lower_irql, current_irql, run_blocking,
-              copy_user, false});
+    set_host(
+        {prepare, raise_to_dispatch, lower_irql, current_irql, run_blocking, copy_user, false});
     patch_importers();
     return 1;
 }

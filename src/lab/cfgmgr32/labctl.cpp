@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// labctl.exe: pulls the lab's levers from a test: state and resets of the adapter, and the devnode
+// functions of the cfgmgr32 stand-in as a program would call them.
+#include <windows.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "lab/cfgmgr32/adapters.h"
+
+using namespace wnbd::lab;
+using namespace wnbd::lab::cfgmgr;
+
+extern "C" {
+__declspec(dllimport) DWORD WINAPI CM_Locate_DevNodeW(DWORD*, const wchar_t*, ULONG);
+__declspec(dllimport) DWORD WINAPI CM_Query_And_Remove_SubTreeW(DWORD, DWORD*, wchar_t*, ULONG,
+                                                                ULONG);
+__declspec(dllimport) DWORD WINAPI CM_Disable_DevNode(DWORD, ULONG);
+__declspec(dllimport) DWORD WINAPI CM_Enable_DevNode(DWORD, ULONG);
+__declspec(dllimport) DWORD WINAPI CM_Get_Child(DWORD*, DWORD, ULONG);
+__declspec(dllimport) DWORD WINAPI CM_Get_DevNode_Status(ULONG*, ULONG*, DWORD, ULONG);
+}
+
+namespace {
+
+constexpr wchar_t kAdapter[] = L"ROOT\\SCSIADAPTER\\0000";
+
+int usage() {
+    std::puts(
+        "usage: labctl state | units | rescan | disable | enable | remove INSTANCE |\n"
+        "       labctl reset unit|target|bus PATH TARGET LUN");
+    return ERROR_INVALID_PARAMETER;
+}
+
+int print_state(unsigned port) {
+    const auto state = state_of(port);
+    if (!state) return ERROR_FILE_NOT_FOUND;
+    const auto line = [](const char* name, unsigned long long value) {
+        std::printf("%s: %llu\n", name, value);
+    };
+    line("started", state->started);
+    line("violations", state->violations);
+    line("issued", state->issued);
+    line("completed", state->completed);
+    line("timed-out", state->timed_out);
+    line("busy", state->busy);
+    line("held-back", state->held_back);
+    line("resets", state->resets);
+    line("outstanding", state->outstanding);
+    line("outstanding-max", state->outstanding_max);
+    line("unit-outstanding-max", state->unit_outstanding_max);
+    return 0;
+}
+
+int print_units(unsigned port) {
+    for (const control::UnitEntry& unit : units(port))
+        std::printf("%u:%u:%u %s %ls\n", unit.bus, unit.target, unit.lun,
+                    unit.removed != 0 ? "removed" : "present",
+                    reinterpret_cast<const wchar_t*>(unit.path));
+    return 0;
+}
+
+int print_result(const char* what, DWORD result) {
+    std::printf("%s: CONFIGRET 0x%lx\n", what, result);
+    return static_cast<int>(result);
+}
+
+int remove_node(const char* instance) {
+    const std::wstring path(instance, instance + std::strlen(instance));
+    DWORD node = 0;
+    DWORD result = CM_Locate_DevNodeW(&node, path.c_str(), 0);
+    if (result == 0) result = CM_Query_And_Remove_SubTreeW(node, nullptr, nullptr, 0, 0);
+    return print_result("remove", result);
+}
+
+int change_adapter(bool enable) {
+    DWORD node = 0;
+    DWORD result = CM_Locate_DevNodeW(&node, kAdapter, 0);
+    if (result == 0) result = enable ? CM_Enable_DevNode(node, 0) : CM_Disable_DevNode(node, 0);
+    return print_result(enable ? "enable" : "disable", result);
+}
+
+int reset(unsigned port, char** arguments) {
+    constexpr std::uint8_t kUnit = 0x20, kTarget = 0x13, kBus = 0x12;  // SRB_FUNCTION_RESET_*
+    const std::string kind = arguments[0];
+    control::Reset what{};
+    if (kind == "unit")
+        what.function = kUnit;
+    else if (kind == "target")
+        what.function = kTarget;
+    else if (kind == "bus")
+        what.function = kBus;
+    else
+        return usage();
+    what.path = static_cast<std::uint8_t>(std::atoi(arguments[1]));
+    what.target = static_cast<std::uint8_t>(std::atoi(arguments[2]));
+    what.lun = static_cast<std::uint8_t>(std::atoi(arguments[3]));
+    const auto answer = send_reset(port, what);
+    if (!answer) return ERROR_GEN_FAILURE;
+    std::printf("SRB status 0x%02x\n", answer->srb_status);
+    return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    const std::string command = count > 1 ? arguments[1] : "";
+    if (command == "enable") return change_adapter(true);
+    const std::vector<unsigned> all = ports();
+    if (all.empty()) {
+        std::puts("no adapter");
+        return ERROR_FILE_NOT_FOUND;
+    }
+    const unsigned port = all.front();
+    if (command == "state") return print_state(port);
+    if (command == "units") return print_units(port);
+    if (command == "rescan") return rescan(port) ? 0 : ERROR_GEN_FAILURE;
+    if (command == "disable") return change_adapter(false);
+    if (command == "remove" && count == 3) return remove_node(arguments[2]);
+    if (command == "reset" && count == 6) return reset(port, arguments + 2);
+    return usage();
+}
