@@ -78,7 +78,8 @@ def show(lab, program, *arguments):
     spoken = " ".join(str(a).rsplit("\\", 1)[-1] for a in arguments)
     print(f"\n> {program} {spoken}", flush=True)
     result = lab.run(program, *arguments)
-    print((result.stdout + result.stderr).rstrip("\n"), flush=True)
+    if output := (result.stdout + result.stderr).rstrip("\n"):
+        print(output, flush=True)
     return result.check()
 
 
