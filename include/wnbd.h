@@ -48,7 +48,7 @@ extern "C" {
 #define WNBD_REQ_WIN_VERSION_MINOR 0
 #define WNBD_REQ_WIN_VERSION_BUILD 17763
 
-typedef enum {
+typedef enum WNBD_INT_ENUM {
     WnbdLogLevelCritical = 0,
     WnbdLogLevelError = 1,
     WnbdLogLevelWarning = 2,

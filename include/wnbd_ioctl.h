@@ -83,7 +83,15 @@ static const GUID WNBD_GUID = {
 typedef UINT64 WNBD_CONNECTION_ID;
 typedef WNBD_CONNECTION_ID* PWNBD_CONNECTION_ID;
 
-typedef enum {
+/* Enumerations come from the other side of a call and may hold anything: in C++ their type is
+ * fixed, so that reading a value without a name is defined. In C it is the same int. */
+#ifdef __cplusplus
+#define WNBD_INT_ENUM : int
+#else
+#define WNBD_INT_ENUM
+#endif
+
+typedef enum WNBD_INT_ENUM {
     WnbdReqTypeUnknown = 0,
     WnbdReqTypeRead = 1,
     WnbdReqTypeWrite = 2,
@@ -358,7 +366,7 @@ WNBD_ASSERT_OFFSET_EQ(WNBD_IO_RESPONSE, RequestType, 8);
 WNBD_ASSERT_OFFSET_EQ(WNBD_IO_RESPONSE, Status, 16);
 WNBD_ASSERT_OFFSET_EQ(WNBD_IO_RESPONSE, Reserved, 48);
 
-typedef enum {
+typedef enum WNBD_INT_ENUM {
     WnbdOptUnknown = 0,
     WnbdOptBool = 1,
     WnbdOptInt64 = 2,
