@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "lab/storport/host.h"
+#include "lab/wine/memory_query.h"
 #include "lab/wine/native.h"
 #include "lab/wine/real.h"
 #include "lab/wine/worker.h"
@@ -51,8 +52,7 @@ bool is_writable(HANDLE process, std::uint8_t* address, std::size_t length) {
     std::uint8_t* const end = address + length;
     while (address < end) {
         MemoryInformation info{};
-        if (!NT_SUCCESS(NtQueryVirtualMemory(process, address, 0, &info, sizeof info, nullptr)))
-            return false;
+        if (!query_memory(process, address, info)) return false;
         if (info.state != kCommitted || (info.protect & kWritable) == 0) return false;
         address = static_cast<std::uint8_t*>(info.base) + info.region_size;
     }
