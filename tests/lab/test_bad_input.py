@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Whatever a user or a server does wrong gets one clear line, an exit code, and leaves nothing behind."""
+import shutil
 import struct
 import time
 import unittest
@@ -105,6 +106,18 @@ class WithoutDriver(unittest.TestCase):
             missing = lab.client("install-driver", "Z:\\nowhere\\wnbd.inf")
             self.assertEqual(missing.code, 2, missing)
             self.assertRegex(missing.stderr, "wnbd-client: .*nowhere")
+            alone = lab.programs / "alone"
+            alone.mkdir()
+            shutil.copy(lab.programs / "wnbd.inf", alone)
+            (alone / "other.inf").write_text('[Version]\nSignature="$WINDOWS NT$"\n')
+            for inf, code, says in (("alone\\wnbd.inf", 2, "no file .*wnbd.sys"),
+                                    ("alone\\other.inf", 13, "not WNBD's INF"),
+                                    ("wnbd.sys", None, "no INF file"), ("", 87, "INF file name")):
+                done = lab.client("install-driver", inf, timeout=30)
+                self.assertNotEqual(done.code, 0, done)
+                if code is not None:
+                    self.assertEqual(done.code, code, done)
+                self.assertRegex(done.stderr, f"wnbd-client: .*{says}")
             for arguments in (("list",), ("map", "x", "--memory", "16M"), ("unmap", "x")):
                 done = lab.client(*arguments)
                 self.assertNotEqual(done.code, 0, done)
