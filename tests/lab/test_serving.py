@@ -131,7 +131,7 @@ class Serving(unittest.TestCase):
 class OwnersDeath(unittest.TestCase):
     """When the serving process ends in any way, its disks are gone and its I/O has failed."""
 
-    def test_a_killed_process_takes_its_disk_along_under_load(self):
+    def test_a_killed_process_takes_its_disk_along_and_resets_lose_nothing(self):
         with Lab() as lab:
             lab.install()
             for round_number in range(2):
@@ -149,7 +149,16 @@ class OwnersDeath(unittest.TestCase):
                 self.assertNotIn("does not hold", load.output())
                 child.wait(timeout=30)
             child, drive = lab.map("victim", "--memory", "64M")
-            lab.disktool("load", drive, "--ios", 20000, "--depth", 64, timeout=600).check()
+            load = lab.start("disktool.exe", "load", drive, "--ios", 20000, "--depth", 64)
+            resets = 0
+            while load.poll() is None:
+                kind = ("unit", "target", "bus")[resets % 3]
+                lab.run("labctl.exe", "reset", kind, 0, 0, 0).check()
+                resets += 1
+                time.sleep(0.5)
+            self.assertEqual(load.returncode, 0, load.output())
+            self.assertGreater(resets, 3)
+            print(f"{load.output().strip()}, {resets} resets", flush=True)
             lab.client("unmap", "victim").check()
             child.wait(timeout=30)
             lab.client("uninstall-driver").check()

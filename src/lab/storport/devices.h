@@ -47,6 +47,7 @@ struct FunctionalDevice : DeviceHeader {
 
     std::mutex units_mutex;  // the list; the devices themselves live until their REMOVE_DEVICE
     std::vector<PhysicalDevice*> units;
+    std::atomic<int> removals_due{0};  // units found missing whose REMOVE_DEVICE is to come
     std::mutex scan_mutex;  // one scan at a time, and none while the adapter starts or stops
 };
 
@@ -75,6 +76,12 @@ NTSTATUS start_adapter(FunctionalDevice& device);
 void stop_adapter(FunctionalDevice& device);
 /// The bus scan; leaves `units` as found. PASSIVE_LEVEL.
 void scan_bus(FunctionalDevice& device);
+/// Whether a unit answers INQUIRY. PASSIVE_LEVEL.
+[[nodiscard]] bool unit_answers(Adapter& adapter, Address address);
+/// This thread has asked for a scan while working on a service IRP.
+void note_bus_change();
+/// Before this thread completes a service IRP: see Host::awaits_departures.
+void await_departures(FunctionalDevice& device);
 /// HwUnitControl, where the miniport has it and says that it takes the type.
 void unit_control(FunctionalDevice& device, SCSI_UNIT_CONTROL_TYPE type, Address address);
 

@@ -35,9 +35,10 @@ ULONG system_address(void* extension, va_list& arguments) {
     return adapter->system_address(srb, address);
 }
 
-ULONG complete_service_irp(va_list& arguments) {
+ULONG complete_service_irp(void* extension, va_list& arguments) {
     PIRP const irp = va_arg(arguments, PIRP);
     if (irp == nullptr) return STOR_STATUS_INVALID_PARAMETER;
+    if (FunctionalDevice* const device = device_of(extension)) await_departures(*device);
     IofCompleteRequest(irp, IO_NO_INCREMENT);
     return STOR_STATUS_SUCCESS;
 }
@@ -123,7 +124,7 @@ ULONG dispatch(STORPORT_FUNCTION_CODE code, void* extension, va_list& arguments)
             MmBuildMdlForNonPagedPool(va_arg(arguments, PMDL));
             return STOR_STATUS_SUCCESS;
         case ExtFunctionGetSystemAddress: return system_address(extension, arguments);
-        case ExtFunctionCompleteServiceIrp: return complete_service_irp(arguments);
+        case ExtFunctionCompleteServiceIrp: return complete_service_irp(extension, arguments);
         case ExtFunctionGetDeviceObjects: return device_objects(extension, arguments);
         case ExtFunctionGetActivityIdSrb: {
             va_arg(arguments, PVOID);

@@ -34,6 +34,11 @@ struct Host {
 
     /// True where the I/O manager sends IRP_MJ_CLEANUP by itself; otherwise CLOSE makes up for it.
     bool sends_cleanup;
+
+    /// True where PnP walks its list of devices without a lock, so that a device must not be
+    /// removed while a scan takes its children away. A service IRP that took disks away is then
+    /// completed only when PnP has removed their devices (departures.cpp).
+    bool awaits_departures;
 };
 
 void set_host(const Host& host);

@@ -25,6 +25,7 @@ void request_complete(void* extension, void* srb) {
 void bus_changed(FunctionalDevice& device) {
     if (host().current_irql() > DISPATCH_LEVEL)
         report_violation("IRQL", "BusChangeDetected above DISPATCH_LEVEL");
+    note_bus_change();
     IoInvalidateDeviceRelations(device.pdo, BusRelations);
 }
 

@@ -122,6 +122,7 @@ NTSTATUS remove(PhysicalDevice& device, PIRP irp) {
     if (parent != nullptr) {
         const std::lock_guard lock(parent->units_mutex);
         std::erase(parent->units, &device);
+        --parent->removals_due;
     }
     PDEVICE_OBJECT const self = device.self;
     const NTSTATUS status = complete(irp, STATUS_SUCCESS);

@@ -168,6 +168,10 @@ void set_class(AttachClass attach) {
     attach_class = attach;
 }
 
+bool unit_answers(Adapter& adapter, Address address) {
+    return inquiry(adapter, address).has_value();
+}
+
 void scan_bus(FunctionalDevice& device) {
     const std::lock_guard one_at_a_time(device.scan_mutex);
     if (!device.adapter) return;  // stopped
@@ -198,6 +202,7 @@ void scan_bus(FunctionalDevice& device) {
         DbgPrint("storport: unit %u:%u:%u is gone\n", unit->identity.address.path,
                  unit->identity.address.target, unit->identity.address.lun);
         unit->missing = true;
+        ++device.removals_due;
     }
     for (UnitIdentity& identity : found)
         add_unit(device, std::move(identity));
