@@ -26,7 +26,7 @@ tidy_one() {
     local file=$1 headers=$2 stamp
     stamp="build/tidy/$( (echo "$headers"; cat "$file") | sha256sum | cut -d' ' -f1)"
     [ -e "$stamp" ] && return 0
-    clang-tidy-19 --quiet -p build/native-asan "$file" 2>/dev/null || return 255
+    clang-tidy-19 --quiet -p build/native-asan "$file" 2>/dev/null || return 1
     touch "$stamp"
 }
 export -f tidy_one

@@ -65,11 +65,14 @@ build() {
     fi
 }
 
-# build_shipped: the Windows binaries, in out/windows.
+# build_shipped: the Windows binaries, in out/windows; debug information stays in build/windows.
 build_shipped() {
     build driver && build windows || return 1
     mkdir -p out/windows
     cp build/driver/src/driver/wnbd.sys build/driver/src/driver/wnbd.inf out/windows/
-    cp build/windows/libwnbd.dll build/windows/libwnbd.dll.a build/windows/wnbd-client.exe \
-        out/windows/
+    cp build/windows/libwnbd.dll.a out/windows/
+    local name
+    for name in libwnbd.dll wnbd-client.exe; do
+        x86_64-w64-mingw32-strip -o "out/windows/$name" "build/windows/$name"
+    done
 }

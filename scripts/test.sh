@@ -14,9 +14,15 @@ stage_asan() { build native-asan && ctest --preset native-asan -j2; }
 stage_tsan() { build native-tsan && ctest --preset native-tsan -j2; }
 stage_fuzz() { bash scripts/fuzz.sh 10; }
 
-stage_windows() { build_shipped && python3 -m unittest discover -s tests/driver -t . -v; }
+stage_windows() {
+    build_shipped && python3 -m unittest discover -s tests/driver -t . -v &&
+        ctest --test-dir build/windows --output-on-failure
+}
 stage_client() { python3 -m unittest discover -s tests/client -t . -v; }
-stage_lab() { python3 -m unittest discover -s tests/lab -t . -v; }
+stage_lab() {
+    python3 -m unittest discover -s tests/lab -t . -v &&
+        python3 -m unittest -v tests.abi.test_api_in_lab
+}
 stage_process() { python3 -m unittest discover -s tests/process_host -t . -v; }
 
 if [ "${1:-}" = --list ]; then

@@ -14,6 +14,8 @@ enum class Kind : std::uint8_t { boolean, integer, timeout };
 /// The longest time in milliseconds that is still a number of interrupt time units.
 constexpr std::int64_t max_timeout_ms = std::numeric_limits<std::int64_t>::max() / 10'000;
 
+constexpr std::int32_t max_io_req_per_adapter = WNBD_ABS_MAX_IO_REQ_PER_ADAPTER;
+
 struct Definition {
     const char* name;
     Kind kind;
@@ -30,7 +32,7 @@ constexpr Definition definitions[option_count] = {
     {"WppLoggingEnabled", Kind::boolean, 0, 0, 1},
     {"DbgPrintEnabled", Kind::boolean, 1, 0, 1},
     {"MaxIOReqPerAdapter", Kind::integer, WNBD_DEFAULT_MAX_IO_REQ_PER_ADAPTER, 1,
-     WNBD_ABS_MAX_IO_REQ_PER_ADAPTER},
+     max_io_req_per_adapter},
     {"MaxIOReqPerLun", Kind::integer, WNBD_DEFAULT_MAX_IO_REQ_PER_LUN, 1,
      WNBD_ABS_MAX_IO_REQ_PER_LUN},
     {"RemoveStaleConnections", Kind::boolean, 1, 0, 1},

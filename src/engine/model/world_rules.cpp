@@ -38,8 +38,10 @@ class Mixer {
 
 void World::enabled(std::vector<Action>& actions) const noexcept {
     actions.clear();
-    for (std::uint8_t i = 0; i < scenario_.commands.size(); ++i)
-        if (!posted_[i] && is_next_of_its_kind(i)) actions.push_back({Verb::post, i});
+    for (std::size_t i = 0; i < scenario_.commands.size(); ++i) {
+        const auto command = static_cast<std::uint8_t>(i);
+        if (!posted_[i] && is_next_of_its_kind(command)) actions.push_back({Verb::post, command});
+    }
     if (removed_) return;
     enabled_fetches(actions);
     enabled_replies(actions);
