@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libwnbd/removal.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,8 +24,15 @@ class Deadline {
     explicit Deadline(DWORD timeout_ms) noexcept
         : begin_(GetTickCount64()), timeout_ms_(timeout_ms) {}
 
-    [[nodiscard]] bool passed_after(DWORD wait_ms) const noexcept {
-        return timeout_ms_ != 0 && GetTickCount64() - begin_ + wait_ms > timeout_ms_;
+    [[nodiscard]] bool passed() const noexcept {
+        return timeout_ms_ != 0 && GetTickCount64() - begin_ >= timeout_ms_;
+    }
+    /// Waits, but not beyond the deadline: there is one more try at the very end.
+    void wait(DWORD wait_ms) const noexcept {
+        const ULONGLONG waited_ms = GetTickCount64() - begin_;
+        if (timeout_ms_ != 0 && waited_ms < timeout_ms_)
+            wait_ms = static_cast<DWORD>(std::min<ULONGLONG>(wait_ms, timeout_ms_ - waited_ms));
+        Sleep(wait_ms);
     }
 
   private:
@@ -55,8 +63,8 @@ DWORD wait_for_device(HANDLE adapter, const char* name, WNBD_CONNECTION_ID conne
         if (error != ERROR_SUCCESS) return error;
         info.PNPDeviceID[WNBD_MAX_NAME_LENGTH - 1] = L'\0';
         if (locate_device(info.PNPDeviceID, device) == ERROR_SUCCESS) return ERROR_SUCCESS;
-        if (deadline.passed_after(device_poll_ms)) return ERROR_TIMEOUT;
-        Sleep(device_poll_ms);
+        if (deadline.passed()) return ERROR_TIMEOUT;
+        deadline.wait(device_poll_ms);
     }
 }
 
@@ -74,8 +82,8 @@ DWORD remove_device(DEVINST device, const WNBD_REMOVE_OPTIONS& options, const De
         }
         LOG_INFO("the removal was vetoed, type %d, by \"%s\"", static_cast<int>(veto),
                  to_utf8(objector).c_str());
-        if (deadline.passed_after(options.SoftRemoveRetryIntervalMs)) return ERROR_TIMEOUT;
-        Sleep(options.SoftRemoveRetryIntervalMs);
+        if (deadline.passed()) return ERROR_TIMEOUT;
+        deadline.wait(options.SoftRemoveRetryIntervalMs);
     }
 }
 
