@@ -86,6 +86,30 @@ void install_handler() noexcept {
 std::atomic<std::uintptr_t> crash_image{0};
 std::atomic<std::size_t> crash_image_bytes{0};
 
+/// The callers of the place that crashed, for addr2line.
+void print_callers(CONTEXT context) noexcept {
+    constexpr int depth_max = 24;
+    for (int depth = 0; depth < depth_max && context.Rip != 0; ++depth) {
+        char text[64];
+        std::snprintf(text, sizeof text, "  at 0x%llx\n",
+                      static_cast<unsigned long long>(context.Rip));
+        print(text);
+        DWORD64 base = 0;
+        PRUNTIME_FUNCTION const function = RtlLookupFunctionEntry(context.Rip, &base, nullptr);
+        if (function == nullptr) {
+            // No code: a call through a bad pointer, whose return address is on top of the stack.
+            auto* const stack = reinterpret_cast<const DWORD64*>(context.Rsp);
+            context.Rip = *stack;
+            context.Rsp += sizeof *stack;
+            continue;
+        }
+        PVOID handler_data = nullptr;
+        DWORD64 frame = 0;
+        RtlVirtualUnwind(UNW_FLAG_NHANDLER, base, context.Rip, function, &context, &handler_data,
+                         &frame, nullptr);
+    }
+}
+
 LONG WINAPI on_crash(EXCEPTION_POINTERS* pointers) {
     const EXCEPTION_RECORD& record = *pointers->ExceptionRecord;
     const auto at = reinterpret_cast<std::uintptr_t>(record.ExceptionAddress);
@@ -101,6 +125,7 @@ LONG WINAPI on_crash(EXCEPTION_POINTERS* pointers) {
         std::snprintf(text + used, sizeof text - static_cast<std::size_t>(used), "\n");
     }
     print(text);
+    print_callers(*pointers->ContextRecord);
     exit_process(4);
 }
 
