@@ -184,18 +184,18 @@ class WithoutDriver(unittest.TestCase):
             (OPEN_FAILED, "Could not read the option 'LogLevel'", ("get-opt", "LogLevel")),
             (OPEN_FAILED, "Could not set the option 'LogLevel'", ("set-opt", "LogLevel", "4")),
             (OPEN_FAILED, "Could not reset the option 'LogLevel'", ("reset-opt", "LogLevel")),
-            (NO_MORE_ITEMS, "Could not map the disk 'd'", ("map", "d", "127.0.0.1")),
-            (NO_MORE_ITEMS, "Could not map the disk 'd'", ("map", "d", "nbd://127.0.0.1:1/x")),
-            (NO_MORE_ITEMS, "Could not map the disk 'd'", ("map", "d", "--memory", "64M")),
-            (NO_MORE_ITEMS, "Could not map the disk 'd'", ("map", "d", "--file", "x.img")),
+            (OPEN_FAILED, "Could not map the disk 'd'", ("map", "d", "127.0.0.1")),
+            (OPEN_FAILED, "Could not map the disk 'd'", ("map", "d", "nbd://127.0.0.1:1/x")),
+            (OPEN_FAILED, "Could not map the disk 'd'", ("map", "d", "--memory", "64M")),
+            (OPEN_FAILED, "Could not map the disk 'd'", ("map", "d", "--file", "x.img")),
             (NO_MORE_ITEMS, "Could not reset the adapter", ("reset-adapter",)),
             (
                 NO_MORE_ITEMS,
                 "Could not open the adapter",
                 ("reset-adapter", "--hard-disconnect-mappings"),
             ),
-            (NO_MORE_ITEMS, "The driver does not answer", ("ping",)),
-            (NO_MORE_ITEMS, "Could not reload the driver's options", ("reload-config",)),
+            (OPEN_FAILED, "The driver does not answer", ("ping",)),
+            (OPEN_FAILED, "Could not reload the driver's options", ("reload-config",)),
         )
         for code, what, words in table:
             with self.subTest(words=words):
