@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libwnbd/device_control.h"
 
+#include "base/per_thread.h"
 #include "libwnbd/windows_handles.h"
 
 namespace wnbd::libwnbd {
@@ -8,9 +9,14 @@ namespace wnbd::libwnbd {
 namespace {
 
 /// The calling thread's event, made at its first call and kept: two system calls less per command.
+struct Event {
+    UniqueHandle handle{CreateEventW(nullptr, TRUE, FALSE, nullptr)};
+};
+PerThread<Event> events;
+
 HANDLE thread_event() noexcept {
-    static thread_local const UniqueHandle event{CreateEventW(nullptr, TRUE, FALSE, nullptr)};
-    return event.get();
+    const Event* const event = events.get();
+    return event == nullptr ? nullptr : event->handle.get();
 }
 
 /// The low bit keeps the completion away from a completion port the caller may have bound the

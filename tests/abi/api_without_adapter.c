@@ -171,6 +171,53 @@ static void check_sense_and_log(void) {
     EXPECT(message_count, 1);
 }
 
+static DWORD WINAPI call_once(LPVOID device) {
+    WnbdIoctlPing((HANDLE)device, NULL);
+    return 0;
+}
+
+/* What the library keeps for a thread goes with it, and nothing else does. */
+static void check_ends_of_threads(void) {
+    enum { threads = 32, rounds = 16, events = threads * rounds };
+    HANDLE device = CreateFileW(L"NUL", GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL,
+                                OPEN_EXISTING, 0, NULL);
+    HANDLE kept[events], running[threads];
+    DWORD before = 0, after = 0, flags, index, round;
+    if (device == INVALID_HANDLE_VALUE) {
+        printf("no NUL device\n");
+        ++failures;
+        return;
+    }
+    WaitForSingleObject(CreateThread(NULL, 0, call_once, device, 0, NULL), INFINITE);
+    GetProcessHandleCount(GetCurrentProcess(), &before);
+    for (round = 0; round < rounds; ++round) {
+        for (index = 0; index < threads; ++index)
+            running[index] = CreateThread(NULL, 0, call_once, device, 0, NULL);
+        WaitForMultipleObjects(threads, running, TRUE, INFINITE);
+        for (index = 0; index < threads; ++index) {
+            CloseHandle(running[index]);
+            kept[round * threads + index] = CreateEventW(NULL, TRUE, FALSE, NULL);
+        }
+    }
+    GetProcessHandleCount(GetCurrentProcess(), &after);
+    /* `before` counts the second thread and its handle, but not its event or the later ones kept.
+     */
+    if (after > before + threads) {
+        printf("handles after the threads' ends: %lu, before %lu\n", (unsigned long)after,
+               (unsigned long)before);
+        ++failures;
+    }
+    for (index = 0; index < events; ++index) {
+        if (!GetHandleInformation(kept[index], &flags)) {
+            printf("a thread's end closed the handle %lu of somebody else\n", (unsigned long)index);
+            ++failures;
+        } else {
+            CloseHandle(kept[index]);
+        }
+    }
+    CloseHandle(device);
+}
+
 int main(void) {
     static char too_long[70000];
     memset(too_long, 'n', sizeof(too_long) - 1);
@@ -180,5 +227,6 @@ int main(void) {
     check_disks();
     check_commands(too_long);
     check_driver();
+    check_ends_of_threads();
     return failures == 0 ? 0 : 1;
 }

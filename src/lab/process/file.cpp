@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
+#include <vector>
 
+#include "base/per_thread.h"
 #include "lab/kernel/pool.h"
 #include "lab/kernel/user_memory.h"
 #include "lab/kernel/verifier.h"
@@ -33,11 +34,9 @@ class SystemBuffer {
             data_ = static_cast<unsigned char*>(kernel::pool_allocate(bytes, lab_tag, false));
             return;
         }
-        if (cached_bytes < bytes + guard_bytes) {
-            cached_bytes = bytes + guard_bytes;
-            cached = std::make_unique<unsigned char[]>(cached_bytes);
-        }
-        data_ = cached.get();
+        std::vector<unsigned char>& cached = *cache.get();
+        if (cached.size() < bytes + guard_bytes) cached.resize(bytes + guard_bytes);
+        data_ = cached.data();
         std::memset(data_, fresh_pattern, bytes);
         std::memset(data_ + bytes, guard_pattern, guard_bytes);
     }
@@ -58,15 +57,12 @@ class SystemBuffer {
   private:
     // One per thread: a thread has one call under way. Not from the pool, for a page of its own per
     // call would cost more than what is measured.
-    static thread_local std::unique_ptr<unsigned char[]> cached;
-    static thread_local std::size_t cached_bytes;
+    static inline PerThread<std::vector<unsigned char>> cache;
 
     std::size_t bytes_;
     bool exact_;
     unsigned char* data_ = nullptr;
 };
-thread_local std::unique_ptr<unsigned char[]> SystemBuffer::cached;
-thread_local std::size_t SystemBuffer::cached_bytes = 0;
 
 bool readable(const void* address, std::size_t bytes) {
     const auto start = reinterpret_cast<std::uintptr_t>(address);

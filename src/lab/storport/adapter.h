@@ -101,7 +101,8 @@ class Adapter {
     [[nodiscard]] std::uint32_t count_older_locked(Address address, Filter filter,
                                                    std::uint64_t sequence);
     bool wait_older_gone(Address address, Filter filter, std::uint64_t sequence);
-    void hold(Address address, Filter filter, int change);
+    void hold(Address address, Filter filter);
+    void let_go(Address address, Filter filter);
     void watch_loop();
     void recovery_loop();
     void recover(Address address);
@@ -119,6 +120,12 @@ class Adapter {
     std::mutex mutex_;
     std::condition_variable drained_;  // notified when an SRB came back
     std::map<std::uint32_t, std::unique_ptr<Unit>> units_;
+    struct Hold {
+        Address address;
+        Filter filter;
+        bool operator==(const Hold&) const = default;
+    };
+    std::vector<Hold> holds_;  // one for each reset under way
     SlotTable slots_;
     ShadowPool shadows_;
     std::uint64_t sequence_ = 0;

@@ -36,6 +36,8 @@ Unit& Adapter::unit_locked(Address address) {
         unit->address = address;
         unit->depth = std::min(config_.InitialLunQueueDepth, config_.MaxIOsPerLun);
         if (unit->depth == 0) unit->depth = 1;
+        for (const Hold& held : holds_)
+            if (matches(address, held.address, held.filter)) ++unit->resets;
     }
     return *unit;
 }

@@ -85,14 +85,21 @@ bool Adapter::wait_older_gone(Address address, Filter filter, std::uint64_t sequ
                              [&] { return count_older_locked(address, filter, sequence) == 0; });
 }
 
-void Adapter::hold(Address address, Filter filter, int change) {
+void Adapter::hold(Address address, Filter filter) {
+    const std::lock_guard lock(mutex_);
+    holds_.push_back({address, filter});
+    for (auto& [key, unit] : units_)
+        if (matches(unit->address, address, filter)) ++unit->resets;
+}
+
+void Adapter::let_go(Address address, Filter filter) {
     {
         const std::lock_guard lock(mutex_);
+        holds_.erase(std::find(holds_.begin(), holds_.end(), Hold{address, filter}));
         for (auto& [key, unit] : units_)
-            if (matches(unit->address, address, filter))
-                unit->resets = static_cast<std::uint32_t>(static_cast<int>(unit->resets) + change);
+            if (matches(unit->address, address, filter)) --unit->resets;
     }
-    if (change < 0) pump_all();
+    pump_all();
 }
 
 std::uint8_t Adapter::send_control(std::uint8_t function, Address address, void* abort_srb) {
@@ -149,7 +156,7 @@ std::uint8_t Adapter::reset(std::uint8_t function, Address address) {
         sequence = sequence_;
         ++counters_.resets;
     }
-    hold(address, filter, +1);
+    hold(address, filter);
     std::uint8_t status = SRB_STATUS_SUCCESS;
     if (function != SRB_FUNCTION_RESET_BUS) {
         status = send_control(function, address, nullptr);
@@ -161,7 +168,7 @@ std::uint8_t Adapter::reset(std::uint8_t function, Address address) {
         report_violation("SRB left after reset",
                          "function %02x for %u:%u:%u: still out after %u ms", function,
                          address.path, address.target, address.lun, options_.grace_ms);
-    hold(address, filter, -1);
+    let_go(address, filter);
     return status;
 }
 

@@ -10,6 +10,8 @@
 #include <mutex>
 #include <thread>
 
+#include "base/per_thread.h"
+
 namespace wnbd::lab::wine {
 namespace {
 
@@ -89,11 +91,13 @@ class Asker {
     std::shared_ptr<Question> question_;
 };
 
+PerThread<Asker> askers;
+
 }  // namespace
 
 bool query_memory(HANDLE process, void* address, MemoryInformation& info) {
-    thread_local Asker asker;
-    return asker.ask(process, address, info);
+    Asker* const asker = askers.get();
+    return asker != nullptr && asker->ask(process, address, info);
 }
 
 }  // namespace wnbd::lab::wine
