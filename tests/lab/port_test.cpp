@@ -17,6 +17,7 @@
 
 using namespace wnbd::lab;
 using wnbd::test::claim;
+using wnbd::test::fired;
 
 namespace {
 
@@ -123,7 +124,8 @@ BOOLEAN reset_bus_callback(PVOID, ULONG) {
 /// An adapter for one case; the rules said so far are forgotten.
 class Case {
   public:
-    explicit Case(ULONG features = 0, std::uint32_t depth = 8) {
+    explicit Case(ULONG features = 0, std::uint32_t depth = 8,
+                  std::uint32_t timeout_ms = kTimeoutMs) {
         {
             const std::lock_guard lock(rules_mutex);
             rules.clear();
@@ -146,7 +148,7 @@ class Case {
         config.FeatureSupport = features;
         PortOptions options;
         options.grace_ms = kGraceMs;
-        options.timeout_ms = kTimeoutMs;
+        options.timeout_ms = timeout_ms;
         options.busy_pause_ms = 20;
         set_port_options(options);
         adapter_ = std::make_unique<Adapter>(hw, config, this, 0, 0);
@@ -262,6 +264,15 @@ void busy_is_tried_again() {
           tries.load());
 }
 
+/// Claims that the rule was reported so often in this case.
+void claim_fired(const char* rule, std::size_t times, const char* what) {
+    const std::size_t heard = said(rule);
+    if (claim(heard == times, "%s: %s was reported %u times, not %u", what, rule,
+              static_cast<unsigned>(heard), static_cast<unsigned>(times)) &&
+        times != 0)
+        fired(rule);
+}
+
 void time_out_escalates() {
     const auto run = [](unsigned steps_ignored, const char* what) {
         Case on;
@@ -291,10 +302,8 @@ void time_out_escalates() {
                   bus_resets == (steps_ignored > 1 ? 1 : 0),
               "%s: %u unit, %u target, %u bus resets", what, lun_resets.load(),
               target_resets.load(), bus_resets.load());
-        claim(said("SRB left after reset") == steps_ignored, "%s: each ignored reset is reported",
-              what);
-        claim(said("SRB never completed") == (steps_ignored == 3 ? 1U : 0U), "%s: given up or not",
-              what);
+        claim_fired("SRB left after reset", steps_ignored, what);
+        claim_fired("SRB never completed", steps_ignored == 3 ? 1U : 0U, what);
     };
     run(0, "unit reset helps");
     run(1, "target reset helps");
@@ -330,6 +339,7 @@ void abort_is_sent_where_it_is_taken() {
 /// One misuse: the miniport's deed, and the rule that must be said (at least once).
 void misuse(const char* rule, Direction direction, UCHAR opcode,
             std::function<BOOLEAN(View)> deed) {
+    bool reported = true;
     for (const SrbForm form : kForms) {
         {
             Case on;
@@ -341,8 +351,10 @@ void misuse(const char* rule, Direction direction, UCHAR opcode,
             // Poison is looked at when memory is used again, and once a second.
             if (said(rule) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1200));
         }
-        claim(said(rule) != 0, "misuse is reported: %s (form %d)", rule, static_cast<int>(form));
+        reported &= claim(said(rule) != 0, "misuse is reported: %s (form %d)", rule,
+                          static_cast<int>(form));
     }
+    if (reported) fired(rule);
 }
 
 void srb_misuses() {
@@ -432,17 +444,18 @@ void data_misuses() {
         Command read(kOpRead, Direction::In, 512);
         send(on, read);
     }
-    claim(said("data touched after completion") != 0,
-          "misuse is reported: data touched after completion");
+    if (claim(said("data touched after completion") != 0,
+              "misuse is reported: data touched after completion"))
+        fired("data touched after completion");
 }
 
 void control_and_stop_misuses() {
     {
         Case on;
         on_start_io = [](View) { return TRUE; };  // answers nothing at all
-        claim(on->reset(SRB_FUNCTION_RESET_LOGICAL_UNIT, {}) == SRB_STATUS_TIMEOUT &&
-                  said("control SRB unanswered") == 1,
-              "an unanswered reset is reported");
+        claim(on->reset(SRB_FUNCTION_RESET_LOGICAL_UNIT, {}) == SRB_STATUS_TIMEOUT,
+              "an unanswered reset times out");
+        claim_fired("control SRB unanswered", 1, "an unanswered reset");
     }
     {
         Case on;
@@ -455,8 +468,21 @@ void control_and_stop_misuses() {
         set_port_options(PortOptions{});
         on->submit(read.request);
         on->expect_drained({}, "the test");
-        claim(said("SRB left after removal") == 1, "what a removal leaves is reported");
+        claim_fired("SRB left after removal", 1, "what a removal leaves");
         finish_held(SRB_STATUS_NO_DEVICE);
+    }
+    {
+        Case on(0, 8, 60'000);  // a time-out would give it up before the stop does
+        on_start_io = [](View view) {
+            hold(view);
+            return TRUE;
+        };
+        Command read(kOpRead, Direction::In, 512);
+        read.request.complete = [](Request&) {};
+        on->submit(read.request);
+        on->stop();
+        claim_fired("SRB left at adapter stop", 1, "what is out when the adapter stops");
+        finish_held(SRB_STATUS_NO_HBA);
     }
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdio>
+#include <set>
+#include <string>
 
 namespace wnbd::test {
 
@@ -29,6 +31,13 @@ bool claim(bool holds, const char* what, Arguments... arguments) {
         std::fflush(stdout);
     }
     return false;
+}
+
+/// Says (once) that a rule of the verifier was broken on purpose and reported. The tests compare
+/// these lines with the rules that the sources name.
+inline void fired(const std::string& rule) {
+    static std::set<std::string> told;
+    if (told.insert(rule).second) std::printf("fired: %s\n", rule.c_str());
 }
 
 /// The last line of a test program, and its exit code.

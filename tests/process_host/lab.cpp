@@ -57,6 +57,14 @@ NTSTATUS run_in_place(PIRP irp, bool, NTSTATUS (*work)(void* context, PIRP irp),
     return work(context, irp);
 }
 
+template <std::size_t size>
+void put_text(CHAR (&target)[size], const char* text) {
+    std::strncpy(target, text, size - 1);
+    target[size - 1] = '\0';
+}
+
+}  // namespace
+
 void install_host_services() {
     lab::Host services{};
     services.raise_to_dispatch = raise_to_dispatch;
@@ -69,14 +77,6 @@ void install_host_services() {
     lab::set_violation_sink(
         [](const char* rule, const char* detail) { kernel::violation(rule, "%s", detail); });
 }
-
-template <std::size_t size>
-void put_text(CHAR (&target)[size], const char* text) {
-    std::strncpy(target, text, size - 1);
-    target[size - 1] = '\0';
-}
-
-}  // namespace
 
 Client::Client(std::uint64_t process_id, PDEVICE_OBJECT adapter) : process_(process_id) {
     NTSTATUS status;

@@ -20,6 +20,10 @@ namespace process = lab::process;
 /// IOCTL_MINIPORT_PROCESS_SERVICE_IRP.
 inline constexpr ULONG service_ioctl = 0x0004D038;
 
+/// Makes this program the host of the lab's Storport; its violations count as the verifier's.
+/// Lab::start() does it by itself.
+void install_host_services();
+
 /// A process with a handle to the adapter.
 class Client {
   public:

@@ -69,6 +69,19 @@ void touch_before() {
     ExFreePoolWithTag(memory, tag);
 }
 
+/// Far behind all that was ever allocated, but in the range the pool grows into.
+void touch_wild() {
+    char* const memory = block();
+    (void)guarded([memory] { store(memory + (ULONG_PTR{1} << 30)); });
+    ExFreePoolWithTag(memory, tag);
+}
+
+void free_inside() {
+    char* const memory = block();
+    ExFreePoolWithTag(memory + 16, tag);
+    ExFreePoolWithTag(memory, tag);
+}
+
 void free_twice() {
     char* const memory = block();
     ExFreePoolWithTag(memory, tag);
@@ -102,7 +115,9 @@ void do_wrong(Misuse misuse, ProbeRequest* request) {
         case Misuse::touch_next_page: touch_next_page(); break;
         case Misuse::touch_slack: touch_slack(); break;
         case Misuse::touch_before: touch_before(); break;
+        case Misuse::touch_wild: touch_wild(); break;
         case Misuse::free_twice: free_twice(); break;
+        case Misuse::free_inside: free_inside(); break;
         case Misuse::wrong_tag: ExFreePoolWithTag(block(), tag + 1); break;
         case Misuse::leak_pool: leaked = block(); break;
         case Misuse::executable_pool:

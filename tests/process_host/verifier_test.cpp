@@ -4,54 +4,18 @@
 #include "lab/kernel/verifier.h"
 
 #include <cstring>
-#include <functional>
-#include <string>
-#include <vector>
 
 #include "lab/kernel/os.h"
-#include "lab/kernel/services.h"
 #include "lab/kernel/user_memory.h"
 #include "lab/process/driver_host.h"
-#include "lab/process/irp.h"
-#include "lab/process/objects.h"
-#include "lab/process/registry.h"
 #include "tests/process_host/check.h"
 #include "tests/process_host/misuse.h"
+#include "tests/process_host/verifier_cases.h"
 
 using namespace wnbd::lab;
-using kernel::Violation;
-using process::IrpRecord;
-using wnbd::test::claim;
+using namespace wnbd::test;
 
 namespace {
-
-struct Fatal {};
-
-/// Runs `wrong` and claims that exactly the rule `expected` was reported (nullptr: none), maybe
-/// several times.
-void expect(const char* name, const char* expected, const std::function<void()>& wrong) {
-    kernel::take_violations();
-    const kernel::ThreadState before = {};
-    try {
-        wrong();
-    } catch (const Fatal&) {
-    }
-    kernel::ThreadState& thread = kernel::this_thread();
-    thread.irql = before.irql;
-    thread.held_count = 0;
-    thread.critical_regions = 0;
-    const std::vector<Violation> found = kernel::take_violations();
-    if (expected == nullptr) {
-        claim(found.empty(), "%s: nothing is wrong, but %s", name,
-              found.empty() ? "" : found[0].detail.c_str());
-        return;
-    }
-    claim(!found.empty(), "%s: %s was not reported", name, expected);
-    for (const Violation& violation : found) {
-        claim(violation.rule == expected, "%s: expected %s, got %s: %s", name, expected,
-              violation.rule.c_str(), violation.detail.c_str());
-    }
-}
 
 LARGE_INTEGER milliseconds(int count) {
     LARGE_INTEGER time;
@@ -144,6 +108,37 @@ void test_locks() {
     });
 }
 
+void test_lock_bounds() {
+    expect("more locks than a thread may hold", "lock-count", [] {
+        static KSPIN_LOCK locks[kernel::ThreadState::max_held + 1];
+        KIRQL old;
+        for (KSPIN_LOCK& lock : locks) {
+            KeInitializeSpinLock(&lock);
+            KeAcquireSpinLock(&lock, &old);
+        }
+    });
+    expect("a lock's memory freed while it is held", "lock-freed", [] {
+        constexpr ULONG tag = 0x6B636F4C;
+        auto* const lock = static_cast<PKSPIN_LOCK>(
+            ExAllocatePoolWithTag(static_cast<POOL_TYPE>(512), sizeof(KSPIN_LOCK), tag));
+        KeInitializeSpinLock(lock);
+        KIRQL old;
+        KeAcquireSpinLock(lock, &old);
+        ExFreePoolWithTag(lock, tag);
+    });
+    expect("pages locked under a mutex", "lock-over-paging", [] {
+        static FAST_MUTEX mutex;
+        static char page[16];
+        ExInitializeFastMutex(&mutex);
+        PMDL const mdl = IoAllocateMdl(page, sizeof page, FALSE, FALSE, nullptr);
+        ExAcquireFastMutex(&mutex);
+        MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);
+        ExReleaseFastMutex(&mutex);
+        MmUnlockPages(mdl);
+        IoFreeMdl(mdl);
+    });
+}
+
 void test_mdls() {
     static char page[100];
     const auto make = [] { return IoAllocateMdl(page, sizeof page, FALSE, FALSE, nullptr); };
@@ -182,6 +177,19 @@ void test_mdls() {
             static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | 0x40000000));
         IoFreeMdl(mdl);
     });
+    expect("an MDL unmapped that is not mapped", "mdl-unmap", [&] {
+        PMDL const mdl = make();
+        MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);
+        MmUnmapLockedPages(page, mdl);
+        MmUnlockPages(mdl);
+        IoFreeMdl(mdl);
+    });
+    expect("a locked MDL built for non-paged pool", "mdl-build", [&] {
+        PMDL const mdl = make();
+        MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);
+        MmBuildMdlForNonPagedPool(mdl);
+        IoFreeMdl(mdl);
+    });
     expect("an MDL freed twice", "mdl-use-after-free", [&] {
         PMDL const mdl = make();
         IoFreeMdl(mdl);
@@ -206,236 +214,6 @@ void test_mdls() {
     });
 }
 
-void test_services() {
-    expect("a work item never freed", "work-item-leak", [] {
-        IoAllocateWorkItem(nullptr);
-        kernel::check_balance();
-    });
-    expect("a work item queued twice", "work-item-queued", [] {
-        static std::atomic<std::uint32_t> go{0};
-        // All workers are kept busy, so that the item stays queued.
-        for (int index = 0; index < 8; ++index) {
-            kernel::queue_worker(
-                [](void*) {
-                    while (go.load() == 0)
-                        os::sleep_ms(1);
-                },
-                nullptr);
-        }
-        PIO_WORKITEM const item = IoAllocateWorkItem(nullptr);
-        const auto routine = [](PDEVICE_OBJECT, PVOID) NTAPI {};
-        IoQueueWorkItem(item, routine, DelayedWorkQueue, nullptr);
-        IoQueueWorkItem(item, routine, DelayedWorkQueue, nullptr);
-        go.store(1);
-        kernel::drain_workers(5000);
-        IoFreeWorkItem(item);
-    });
-    expect("a tracing provider never unregistered", "etw-leak", [] {
-        REGHANDLE handle;
-        static const GUID provider{};
-        EtwRegister(&provider, nullptr, nullptr, &handle);
-        kernel::check_balance();
-    });
-    expect("a tracing provider unregistered twice", "etw-handle", [] {
-        REGHANDLE handle;
-        static const GUID provider{};
-        EtwRegister(&provider, nullptr, nullptr, &handle);
-        EtwUnregister(handle);
-        EtwUnregister(handle);
-    });
-    expect("a registry key left open", "handle-leak", [] {
-        PDRIVER_OBJECT const driver = process::create_driver_object(L"x", nullptr, 0);
-        OBJECT_ATTRIBUTES attributes;
-        InitializeObjectAttributes(&attributes, process::registry_path_of(driver),
-                                   OBJ_KERNEL_HANDLE, nullptr, nullptr);
-        HANDLE key = nullptr;
-        ZwCreateKey(&key, KEY_READ, &attributes, 0, nullptr, 0, nullptr);
-        process::check_registry_balance();
-        process::free_driver_object(driver);
-    });
-    expect("a registry key closed twice", "bad-handle",
-           [] { ZwClose(reinterpret_cast<HANDLE>(0x4444)); });
-    expect("a device never deleted", "device-leak", [] {
-        PDRIVER_OBJECT const driver = process::create_driver_object(L"x", nullptr, 0);
-        PDEVICE_OBJECT device = nullptr;
-        IoCreateDevice(driver, 8, nullptr, FILE_DEVICE_DISK, 0, FALSE, &device);
-        process::check_object_balance();
-        IoDeleteDevice(device);
-        process::free_driver_object(driver);
-    });
-    expect("an interface of something that is no PDO", "not-a-pdo", [] {
-        static DEVICE_OBJECT device;
-        static const GUID interface_class{};
-        UNICODE_STRING link;
-        IoRegisterDeviceInterface(&device, &interface_class, nullptr, &link);
-    });
-    expect("an object dereferenced once too often", "bad-object", [] {
-        static int nothing;
-        ObfDereferenceObject(&nothing);
-    });
-}
-
-// What the device of the next test does with a device control.
-using Dispatch = NTSTATUS (*)(PIRP irp);
-Dispatch dispatch_now;
-
-NTSTATUS complete(PIRP irp, NTSTATUS status, ULONG_PTR information) {
-    irp->IoStatus.Status = status;
-    irp->IoStatus.Information = information;
-    IoCompleteRequest(irp, IO_NO_INCREMENT);
-    return status;
-}
-
-class ToyDevice {
-  public:
-    ToyDevice() : driver_(process::create_driver_object(L"toy", nullptr, 0)) {
-        const auto fine = [](PDEVICE_OBJECT, PIRP irp)
-                              NTAPI -> NTSTATUS { return complete(irp, STATUS_SUCCESS, 0); };
-        driver_->MajorFunction[IRP_MJ_CREATE] = fine;
-        driver_->MajorFunction[IRP_MJ_CLEANUP] = fine;
-        driver_->MajorFunction[IRP_MJ_CLOSE] = fine;
-        driver_->MajorFunction[IRP_MJ_DEVICE_CONTROL] =
-            [](PDEVICE_OBJECT, PIRP irp) NTAPI -> NTSTATUS { return dispatch_now(irp); };
-        IoCreateDevice(driver_, 0, nullptr, FILE_DEVICE_UNKNOWN, 0, FALSE, &device_);
-        NTSTATUS status;
-        file_ = process::File::open(process_, device_, status);
-    }
-    ~ToyDevice() {
-        if (file_ != nullptr) process::File::close(file_);
-        IoDeleteDevice(device_);
-        process::free_driver_object(driver_);
-    }
-    ToyDevice(const ToyDevice&) = delete;
-    ToyDevice& operator=(const ToyDevice&) = delete;
-
-    NTSTATUS control(Dispatch dispatch, ULONG output_length) {
-        dispatch_now = dispatch;
-        char output[64];
-        ULONG returned;
-        return file_->device_io_control(CTL_CODE(FILE_DEVICE_UNKNOWN, 1, METHOD_BUFFERED, 0),
-                                        nullptr, 0, output, output_length, returned);
-    }
-    process::Process& process() { return process_; }
-    /// Its process ended and took the handle with it.
-    void handle_is_gone() { file_ = nullptr; }
-
-  private:
-    PDRIVER_OBJECT driver_;
-    PDEVICE_OBJECT device_ = nullptr;
-    process::Process process_{777};
-    process::File* file_;
-};
-
-void test_irps() {
-    ToyDevice toy;
-    expect("a device control served well", nullptr, [&] {
-        claim(toy.control([](PIRP irp) { return complete(irp, STATUS_SUCCESS, 5); }, 5) ==
-                  STATUS_SUCCESS,
-              "success");
-    });
-    expect("a reply longer than its buffer", "information",
-           [&] { toy.control([](PIRP irp) { return complete(irp, STATUS_SUCCESS, 6); }, 5); });
-    expect("a reply written behind its buffer", "system-buffer", [&] {
-        toy.control(
-            [](PIRP irp) {
-                static_cast<char*>(irp->AssociatedIrp.SystemBuffer)[5] = 0;
-                return complete(irp, STATUS_SUCCESS, 5);
-            },
-            5);
-    });
-    expect("another status returned than completed", "irp-status", [&] {
-        toy.control(
-            [](PIRP irp) -> NTSTATUS {
-                complete(irp, STATUS_SUCCESS, 0);
-                return STATUS_UNSUCCESSFUL;
-            },
-            5);
-    });
-    expect("completed with STATUS_PENDING", "irp-status",
-           [&] { toy.control([](PIRP irp) { return complete(irp, STATUS_PENDING, 0); }, 5); });
-    expect("completed twice", "irp-twice", [&] {
-        toy.control(
-            [](PIRP irp) {
-                complete(irp, STATUS_SUCCESS, 0);
-                return complete(irp, STATUS_SUCCESS, 0);
-            },
-            5);
-    });
-    expect("completed with a cancel routine", "irp-cancel", [&] {
-        toy.control(
-            [](PIRP irp) {
-                PDRIVER_CANCEL const routine = [](PDEVICE_OBJECT, PIRP) NTAPI {};
-                IoSetCancelRoutine(irp, routine);
-                return complete(irp, STATUS_SUCCESS, 0);
-            },
-            5);
-    });
-    expect("an IRP freed twice", "irp-use-after-free", [] {
-        PIRP const irp = IoAllocateIrp(1, FALSE);
-        IoFreeIrp(irp);
-        IoFreeIrp(irp);
-    });
-    expect("an IRP sent further than its stack", "irp-stack", [] {
-        PIRP const irp = IoAllocateIrp(1, FALSE);
-        IoGetNextIrpStackLocation(irp)->MajorFunction = IRP_MJ_PNP;
-        irp->CurrentLocation = 1;
-        IofCallDriver(nullptr, irp);
-    });
-}
-
-void test_process_death() {
-    static KEVENT release;
-    static std::atomic<std::uint32_t> inside{0};
-    KeInitializeEvent(&release, NotificationEvent, FALSE);
-    const auto run = [](Dispatch dispatch, bool alertable) {
-        auto* const toy = new ToyDevice;
-        inside.store(0);
-        dispatch_now = dispatch;
-        os::start_thread(
-            [](void* context) {
-                auto* const device = static_cast<ToyDevice*>(context);
-                const process::ProcessScope scope(device->process());
-                device->control(dispatch_now, 0);
-                inside.store(2);
-            },
-            toy);
-        while (inside.load() == 0)
-            os::sleep_ms(1);
-        os::sleep_ms(20);
-        const bool ended = process::end_process(toy->process(), 300);
-        claim(ended == alertable, "a process with a thread in %s wait %s",
-              alertable ? "an alertable" : "a deaf",
-              alertable ? "can be ended" : "cannot be ended");
-        KeSetEvent(&release, 0, FALSE);
-        while (inside.load() != 2)
-            os::sleep_ms(1);
-        if (ended) toy->handle_is_gone();
-        delete toy;
-    };
-    expect("a process ends while it waits alertably", nullptr, [&] {
-        run(
-            [](PIRP irp) {
-                inside.store(1);
-                const NTSTATUS status =
-                    KeWaitForSingleObject(&release, Executive, KernelMode, TRUE, nullptr);
-                claim(status == STATUS_ALERTED, "the wait was alerted: %lx",
-                      static_cast<unsigned long>(status));
-                return complete(irp, STATUS_CANCELLED, 0);
-            },
-            true);
-    });
-    KeClearEvent(&release);
-    expect("a process cannot end in a deaf wait", "process-stuck", [&] {
-        run(
-            [](PIRP irp) {
-                inside.store(1);
-                KeWaitForSingleObject(&release, Executive, KernelMode, FALSE, nullptr);
-                return complete(irp, STATUS_SUCCESS, 0);
-            },
-            false);
-    });
-}
-
 void test_driver(const char* path) {
     process::DriverHost host;
     if (!claim(host.load(path, L"misuse", nullptr), "the misuse driver loads: %s",
@@ -456,7 +234,9 @@ void test_driver(const char* path) {
         {"the page behind a block", "pool-overrun", Misuse::touch_next_page},
         {"the bytes behind a block", "pool-overrun", Misuse::touch_slack},
         {"the bytes before a block", "pool-overrun", Misuse::touch_before},
+        {"an address where no block ever was", "wild-pointer", Misuse::touch_wild},
         {"a block freed twice", "double-free", Misuse::free_twice},
+        {"a pointer into a block freed", "pool-free", Misuse::free_inside},
         {"a block freed with another tag", "pool-tag", Misuse::wrong_tag},
         {"executable pool", "executable-pool", Misuse::executable_pool},
         {"a block of no bytes", "pool-size", Misuse::no_bytes},
@@ -519,13 +299,14 @@ int main(int argc, char** argv) {
         std::puts("usage: verifier_test MISUSE.SYS");
         return 2;
     }
-    kernel::set_violations_quiet(true);
-    kernel::set_fatal_hook([] { throw Fatal{}; });
     test_locks();
+    test_lock_bounds();
     test_mdls();
     test_services();
+    test_devices();
     test_irps();
     test_process_death();
     test_driver(argv[1]);
-    return wnbd::test::report("verifier_test");
+    test_unloading(argv[1]);
+    return report("verifier_test");
 }

@@ -104,8 +104,8 @@ bool DriverHost::stop_adapter(bool surprise) {
     return true;
 }
 
-void DriverHost::unload() {
-    if (!wait_for_scans(10'000) || !kernel::drain_workers(10'000)) {
+void DriverHost::unload(std::uint32_t patience_ms) {
+    if (!wait_for_scans(patience_ms) || !kernel::drain_workers(patience_ms)) {
         kernel::violation("worker", "work items do not end before unload");
     }
     if (driver_->DriverUnload != nullptr) {

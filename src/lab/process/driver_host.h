@@ -3,6 +3,7 @@
 // it all away again. One driver at a time.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,7 +32,8 @@ class DriverHost {
     /// Removes the adapter; a veto gives false, and everything stays.
     bool stop_adapter(bool surprise = false);
     /// DriverUnload, then every balance is checked (leaks are violations), then the image goes.
-    void unload();
+    /// Scans and work items get `patience_ms` each to end first.
+    void unload(std::uint32_t patience_ms = 10'000);
 
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
     [[nodiscard]] PDEVICE_OBJECT adapter_pdo() const noexcept { return adapter_; }
