@@ -31,13 +31,24 @@ std::vector<const OptionSpec*> all_options(const CommandSpec& command) {
     return all;
 }
 
+/// What `typed` is short for. `--help` keeps out of it, so that `map disk --h server` stays what it
+/// was before there was such an option; but where `--h` can't be anything else it is the help, and
+/// where it could cost data it is refused.
 Result<const OptionSpec*, UsageError> resolve(const std::vector<const OptionSpec*>& all,
                                               std::string_view typed) {
+    constexpr std::string_view help = "help";
     std::vector<const OptionSpec*> matches;
+    const OptionSpec* maybe_help = nullptr;
+    bool destructive = false;
     for (const OptionSpec* option : all) {
         if (option->name == typed) return option;
-        if (!option->exact_only && option->name.starts_with(typed)) matches.push_back(option);
+        if (!option->name.starts_with(typed)) continue;
+        if (option->name == help && !typed.empty()) maybe_help = option;
+        if (option->exact_only) continue;
+        matches.push_back(option);
+        destructive = destructive || option->destructive;
     }
+    if (maybe_help != nullptr && (matches.empty() || destructive)) matches.push_back(maybe_help);
     if (matches.empty()) return Failure{UsageError{"unrecognised option " + quoted(typed)}};
     if (matches.size() == 1) return matches.front();
     std::string text = "option " + quoted(typed) + " is ambiguous and matches ";
@@ -130,7 +141,8 @@ bool is_valid(const OptionSpec& option, const std::string& value) {
         case ValueKind::number64:
             return parse_number(value, std::numeric_limits<std::uint64_t>::max()).has_value();
         case ValueKind::size: return parse_size(value).has_value();
-        case ValueKind::format: return value == "table" || value == "json";
+        case ValueKind::format:
+            return std::ranges::find(known_values(option), value) != known_values(option).end();
         case ValueKind::none:
         case ValueKind::text: return true;
     }
@@ -172,11 +184,28 @@ std::uint64_t Arguments::number(std::string_view name, std::uint64_t fallback) c
 }
 
 OutputFormat Arguments::format() const {
+    if (!has("format")) return default_format_;
     return text("format") == "json" ? OutputFormat::json : OutputFormat::table;
 }
 
+OutputFormat format_of_words(std::span<const std::string> words, OutputFormat default_format) {
+    OutputFormat format = default_format;
+    for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+        std::string_view value;
+        if (words[i] == "--format" && i + 1 < words.size()) {
+            value = words[i + 1];
+        } else if (words[i].starts_with("--format=")) {
+            value = std::string_view(words[i]).substr(words[i].find('=') + 1);
+        }
+        if (value == "json") format = OutputFormat::json;
+        if (value == "table") format = OutputFormat::table;
+    }
+    return format;
+}
+
 Result<Arguments, UsageError> parse_arguments(const CommandSpec& command,
-                                              std::span<const std::string> words) {
+                                              std::span<const std::string> words,
+                                              OutputFormat default_format) {
     auto normal = Normaliser(command).run(words);
     if (!normal) return Failure{normal.error()};
 
@@ -193,6 +222,7 @@ Result<Arguments, UsageError> parse_arguments(const CommandSpec& command,
     }
 
     Arguments arguments;
+    arguments.default_format_ = default_format;
     for (const OptionSpec* option : all_options(command)) {
         const auto& given = parser.get_option("--" + std::string(option->name))->results();
         if (given.empty()) continue;

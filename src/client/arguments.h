@@ -37,15 +37,23 @@ class Arguments {
 
   private:
     friend Result<Arguments, UsageError> parse_arguments(const CommandSpec& command,
-                                                         std::span<const std::string> words);
+                                                         std::span<const std::string> words,
+                                                         OutputFormat default_format);
 
     std::map<std::string, std::string, std::less<>> values_;
+    OutputFormat default_format_ = OutputFormat::table;
 };
+
+/// The format that `words` ask for, as far as it can be told from words that may turn out to be
+/// wrong: for the message that says so.
+[[nodiscard]] OutputFormat format_of_words(std::span<const std::string> words,
+                                           OutputFormat default_format);
 
 /// Long options as `--name value` or `--name=value`, shortened as long as they are unambiguous,
 /// anywhere between the positional arguments; each positional also by its long name; after `--`
 /// everything is positional.
-[[nodiscard]] Result<Arguments, UsageError> parse_arguments(const CommandSpec& command,
-                                                            std::span<const std::string> words);
+[[nodiscard]] Result<Arguments, UsageError> parse_arguments(
+    const CommandSpec& command, std::span<const std::string> words,
+    OutputFormat default_format = OutputFormat::table);
 
 }  // namespace wnbd::client

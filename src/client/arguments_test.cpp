@@ -60,12 +60,31 @@ TEST(Arguments, OptionsOfOursDoNotChangeOldPrefixes) {
     const auto hostname = parse("map", {"disk", "--h", "server"});
     ASSERT_TRUE(hostname.ok()) << hostname.error().text;
     EXPECT_EQ(hostname.value().text("hostname"), "server");
-    const auto hard = parse("unmap", {"disk", "--h"});
+    const auto hard = parse("unmap", {"disk", "--ha"});
     ASSERT_TRUE(hard.ok()) << hard.error().text;
     EXPECT_TRUE(hard.value().has("hard-disconnect"));
     const auto file = parse("install-driver", {"--f", "wnbd.inf"});
     ASSERT_TRUE(file.ok()) << file.error().text;
     EXPECT_EQ(file.value().text("filename"), "wnbd.inf");
+}
+
+TEST(Arguments, WhoeverMayBeAskingForHelpLosesNoData) {
+    const auto unmap = parse("unmap", {"disk", "--h"});
+    ASSERT_FALSE(unmap.ok());
+    EXPECT_EQ(unmap.error().text,
+              "option '--h' is ambiguous and matches '--hard-disconnect', and '--help'");
+    const auto reset = parse("reset-adapter", {"--h"});
+    ASSERT_FALSE(reset.ok());
+    EXPECT_EQ(reset.error().text,
+              "option '--h' is ambiguous and matches '--hard-disconnect-mappings', and '--help'");
+    for (const char* word : {"--h", "--he", "--hel"}) {
+        const auto list = parse("list", {word});
+        ASSERT_TRUE(list.ok()) << list.error().text;
+        EXPECT_TRUE(list.value().has("help"));
+    }
+    const auto help = parse("unmap", {"--he"});
+    ASSERT_TRUE(help.ok()) << help.error().text;
+    EXPECT_TRUE(help.value().has("help"));
 }
 
 TEST(Arguments, OddTextsArriveUnchanged) {
@@ -99,6 +118,28 @@ TEST(Arguments, FormatIsTableUnlessJson) {
     EXPECT_EQ(parse("list", {}).value().format(), OutputFormat::table);
     EXPECT_EQ(parse("list", {"--format", "table"}).value().format(), OutputFormat::table);
     EXPECT_EQ(parse("list", {"--format=json"}).value().format(), OutputFormat::json);
+}
+
+TEST(Arguments, TheDefaultFormatGivesWay) {
+    const CommandSpec& list = *find_command("list");
+    const auto format = [&list](const Words& words) {
+        return parse_arguments(list, words, OutputFormat::json).value().format();
+    };
+    EXPECT_EQ(format({}), OutputFormat::json);
+    EXPECT_EQ(format({"--format", "table"}), OutputFormat::table);
+}
+
+TEST(Arguments, WrongWordsStillTellTheirFormat) {
+    const auto format = [](const Words& words) {
+        return format_of_words(words, OutputFormat::table);
+    };
+    EXPECT_EQ(format({"nope", "--nope", "--format", "json"}), OutputFormat::json);
+    EXPECT_EQ(format({"list", "--format=json", "x"}), OutputFormat::json);
+    EXPECT_EQ(format({"list", "--format=xml"}), OutputFormat::table);
+    EXPECT_EQ(format({"list", "--format"}), OutputFormat::table);
+    EXPECT_EQ(format({"show", "--", "--format", "json"}), OutputFormat::table);
+    EXPECT_EQ(format_of_words(Words{"list", "--format=table"}, OutputFormat::json),
+              OutputFormat::table);
 }
 
 TEST(Arguments, RepeatedSwitchesCountOnce) {

@@ -10,16 +10,17 @@ namespace {
 using std::string_view;
 using enum ValueKind;
 
-constexpr OptionSpec format_option{
-    .name = "format",
-    .kind = format,
-    .description = "Output format: \"table\" (default) or \"json\".",
-    .exact_only = true,
-};
 constexpr OptionSpec instance_name{
     .name = "instance-name",
     .kind = text,
     .description = "The disk's name, at most 255 bytes.",
+    .required = true,
+    .source = ValueSource::disk,
+};
+constexpr OptionSpec new_instance_name{
+    .name = instance_name.name,
+    .kind = text,
+    .description = instance_name.description,
     .required = true,
 };
 constexpr OptionSpec option_name{
@@ -27,6 +28,7 @@ constexpr OptionSpec option_name{
     .kind = text,
     .description = "The driver option's name.",
     .required = true,
+    .source = ValueSource::option_name,
 };
 constexpr OptionSpec persistent{
     .name = "persistent",
@@ -50,14 +52,18 @@ constexpr std::array<string_view, 1> reset_adapter_names{"reset-adapter"};
 constexpr std::array<string_view, 1> ping_names{"ping"};
 constexpr std::array<string_view, 1> reload_names{"reload-config"};
 
+constexpr std::array<string_view, 2> format_names{"table", "json"};
+constexpr std::array<string_view, 1> completer_names{"powershell"};
+
 constexpr std::array help_positionals{OptionSpec{
     .name = "command-name",
     .kind = text,
     .description = "The command to explain.",
+    .source = ValueSource::command,
 }};
 constexpr std::array name_positional{instance_name};
 constexpr std::array map_positionals{
-    instance_name,
+    new_instance_name,
     OptionSpec{
         .name = "hostname",
         .kind = text,
@@ -73,6 +79,7 @@ constexpr std::array set_opt_positionals{
         .kind = text,
         .description = "The new value.",
         .required = true,
+        .source = ValueSource::option_value,
     },
 };
 constexpr std::array install_positionals{OptionSpec{
@@ -80,11 +87,10 @@ constexpr std::array install_positionals{OptionSpec{
     .kind = text,
     .description = "The driver's INF file, wnbd.inf.",
     .required = true,
+    .source = ValueSource::file,
 }};
 
-constexpr std::array print_options{format_option};
 constexpr std::array persistent_options{persistent};
-constexpr std::array persistent_print_options{persistent, format_option};
 constexpr std::array map_options{
     OptionSpec{
         .name = "port",
@@ -126,12 +132,14 @@ constexpr std::array map_options{
         .kind = text,
         .description = "Serve the disk from this raw image file instead of a server.",
         .exact_only = true,
+        .source = ValueSource::file,
     },
 };
 constexpr std::array unmap_options{
     OptionSpec{
         .name = "hard-disconnect",
         .description = "Remove the disk at once, even if it is in use. Unwritten data is lost.",
+        .destructive = true,
     },
     OptionSpec{
         .name = "no-hard-disconnect-fallback",
@@ -154,6 +162,7 @@ constexpr std::array reset_adapter_options{
     OptionSpec{
         .name = "hard-disconnect-mappings",
         .description = "First remove all disks hard, even those in use. Unwritten data is lost.",
+        .destructive = true,
     },
     OptionSpec{
         .name = "reset-timeout",
@@ -169,18 +178,16 @@ constexpr std::array reset_adapter_options{
 };
 
 constexpr std::array command_table{
-    CommandSpec{
-        version_names, "Show the versions of client, library and driver.", {}, print_options},
+    CommandSpec{version_names, "Show the versions of client, library and driver.", {}, {}},
     CommandSpec{help_names, "List the commands, or explain one.", help_positionals, {}},
-    CommandSpec{list_names, "List the mapped disks.", {}, print_options},
-    CommandSpec{show_names, "Show all that is known of a disk.", name_positional, print_options},
+    CommandSpec{list_names, "List the mapped disks.", {}, {}},
+    CommandSpec{show_names, "Show all that is known of a disk.", name_positional, {}},
     CommandSpec{map_names, "Map a disk and serve it until it is removed.", map_positionals,
                 map_options},
     CommandSpec{unmap_names, "Remove a disk.", name_positional, unmap_options},
-    CommandSpec{stats_names, "Show a disk's counters.", name_positional, print_options},
-    CommandSpec{list_opt_names, "List the driver's options.", {}, persistent_print_options},
-    CommandSpec{get_opt_names, "Show a driver option.", option_positional,
-                persistent_print_options},
+    CommandSpec{stats_names, "Show a disk's counters.", name_positional, {}},
+    CommandSpec{list_opt_names, "List the driver's options.", {}, persistent_options},
+    CommandSpec{get_opt_names, "Show a driver option.", option_positional, persistent_options},
     CommandSpec{set_opt_names, "Set a driver option.", set_opt_positionals, persistent_options},
     CommandSpec{reset_opt_names, "Set a driver option back to its default.", option_positional,
                 persistent_options},
@@ -193,6 +200,12 @@ constexpr std::array command_table{
 
 constexpr std::array common_table{
     OptionSpec{.name = "debug", .description = "Log more, to the error output."},
+    OptionSpec{
+        .name = "format",
+        .kind = format,
+        .description = "What is printed, errors included: \"table\" (default) or \"json\".",
+        .exact_only = true,
+    },
     OptionSpec{.name = "help", .description = "Explain this command.", .exact_only = true},
 };
 
@@ -204,6 +217,12 @@ std::span<const CommandSpec> commands() noexcept {
 
 std::span<const OptionSpec> common_options() noexcept {
     return common_table;
+}
+
+std::span<const std::string_view> known_values(const OptionSpec& option) noexcept {
+    if (option.kind == format) return format_names;
+    if (option.source == ValueSource::completer) return completer_names;
+    return {};
 }
 
 const CommandSpec* find_command(std::string_view name) noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What can be typed: every command with its names, positional arguments and options. The parser,
-// the help and the dispatcher read this one table.
+// the help, the completion and the dispatcher read this one table.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,17 @@ enum class ValueKind : std::uint8_t {
     format,    // table or json
 };
 
+/// Where a value may come from; what completion offers.
+enum class ValueSource : std::uint8_t {
+    anywhere,      // nothing can be offered
+    disk,          // a mapped disk's name
+    option_name,   // a driver option's name
+    option_value,  // a value for the driver option that was named before
+    command,       // a command's name
+    file,          // a file
+    completer,     // a program that completion can be made for
+};
+
 struct OptionSpec {
     std::string_view name;  // without the dashes
     ValueKind kind = ValueKind::none;
@@ -28,6 +39,9 @@ struct OptionSpec {
     /// Takes no part in the guessing of shortened names, so that what is short for an option of the
     /// first implementation stays short for it.
     bool exact_only = false;
+    /// Costs data: `--h` never means this, since it may be meant to ask for help.
+    bool destructive = false;
+    ValueSource source = ValueSource::anywhere;
 };
 
 struct CommandSpec {
@@ -40,8 +54,11 @@ struct CommandSpec {
 /// In the order of the help.
 [[nodiscard]] std::span<const CommandSpec> commands() noexcept;
 
-/// What every command takes: --debug, --help.
+/// What every command takes: --debug, --format, --help.
 [[nodiscard]] std::span<const OptionSpec> common_options() noexcept;
+
+/// The words that `source` stands for, where they are known beforehand.
+[[nodiscard]] std::span<const std::string_view> known_values(const OptionSpec& option) noexcept;
 
 /// Finds a command by any of its names, exactly. Null when there is none.
 [[nodiscard]] const CommandSpec* find_command(std::string_view name) noexcept;

@@ -21,6 +21,11 @@ struct Rule {
 constexpr std::string_view no_such_disk = "`wnbd-client list` shows the disks there are.";
 constexpr std::string_view name_too_long = "Names have at most 255 bytes.";
 
+constexpr std::string_view elevate = "Run it from an elevated prompt (\"Run as administrator\").";
+constexpr std::string_view not_installed =
+    "The WNBD driver is not installed: run `wnbd-client install-driver <wnbd.inf>` as "
+    "administrator.";
+
 constexpr auto rules = std::to_array<Rule>({
     {Task::disk, 2, no_such_disk},
     {Task::disk, 111, name_too_long},
@@ -41,13 +46,13 @@ constexpr auto rules = std::to_array<Rule>({
     {Task::install, 2,
      "Check the path of the INF file and that wnbd.sys and wnbd.cat lie beside it."},
     {Task::install, 3, "Check the path of the INF file."},
-    {Task::install, 5, "Run it as administrator."},
+    {Task::install, 5, elevate},
     {Task::install, 13, "Give the wnbd.inf that came with this program."},
     {Task::install, 31, "Give the wnbd.inf that came with this program."},
     {Task::install, 50, "WNBD needs Windows 10 version 1809 (10.0.17763) or newer."},
     {Task::install, 0xE0000202, "Run `wnbd-client uninstall-driver` first."},
     {Task::install, 0xE0000235, "Run the 64-bit wnbd-client."},
-    {Task::uninstall, 5, "Run it as administrator."},
+    {Task::uninstall, 5, elevate},
     {Task::option, 2,
      "`wnbd-client list-opt` shows the options, with --persistent the stored ones."},
     {Task::option, 6, "The option's type does not allow this value."},
@@ -56,14 +61,10 @@ constexpr auto rules = std::to_array<Rule>({
     {Task::reset, 170, "Unmap the disks in use, or give --hard-disconnect-mappings."},
 });
 
-constexpr std::string_view not_installed =
-    "The WNBD driver is not installed: run `wnbd-client install-driver <wnbd.inf>` as "
-    "administrator.";
-
 std::string_view adapter_advice(std::uint32_t code) noexcept {
     switch (code) {
         case error_no_more_items: return not_installed;
-        case error_access_denied: return "Run it as administrator.";
+        case error_access_denied: return elevate;
         case error_file_not_found:
             return "The WNBD adapter is not started: check it in Device Manager, or run "
                    "`wnbd-client reset-adapter`.";
@@ -89,6 +90,24 @@ std::string tidied(std::string_view text) {
     return line;
 }
 
+std::string reason_text(std::string_view system_text) {
+    std::string reason = tidied(system_text);
+    return reason.empty() ? "Unknown error" : reason;
+}
+
+/// An adapter that can't be opened is all there is to say.
+std::string detail_text(const FailureCause& cause) {
+    if (cause.adapter_code == error_access_denied) {
+        return "only administrators may use the WNBD adapter";
+    }
+    return cause.adapter_code == 0 ? tidied(cause.detail) : std::string();
+}
+
+Value text_or_null(std::string_view text) {
+    if (text.empty()) return Never{};
+    return std::string(text);
+}
+
 }  // namespace
 
 std::string_view advice(const FailureCause& cause) noexcept {
@@ -97,20 +116,38 @@ std::string_view advice(const FailureCause& cause) noexcept {
         return candidate.task == cause.task && candidate.code == cause.code;
     });
     if (rule != rules.end()) return rule->text;
-    return cause.code == error_access_denied ? "Run it as administrator." : "";
+    return cause.code == error_access_denied ? elevate : "";
 }
 
 std::string failure_text(std::string_view what, std::string_view system_text,
                          const FailureCause& cause) {
-    std::string reason = tidied(system_text);
-    if (reason.empty()) reason = "Unknown error";
-    std::string text = std::string(what) + ": " + reason + " (error " + code_text(cause.code) + ")";
-    const std::string detail = tidied(cause.detail);
-    if (!detail.empty() && cause.adapter_code == 0) text += ": " + detail;
+    std::string text = std::string(what) + ": " + reason_text(system_text) + " (error " +
+                       code_text(cause.code) + ")";
+    const std::string detail = detail_text(cause);
+    if (!detail.empty()) text += ": " + detail;
     text += ".";
     const std::string_view remedy = advice(cause);
     if (!remedy.empty()) text += " " + std::string(remedy);
     return text;
+}
+
+Record failure_record(std::string_view what, std::string_view system_text,
+                      const FailureCause& cause) {
+    return {
+        {"Error", std::string(what)},
+        {"Reason", reason_text(system_text)},
+        {"Code", std::uint64_t{cause.code}},
+        {"Details", text_or_null(detail_text(cause))},
+        {"Advice", text_or_null(advice(cause))},
+    };
+}
+
+Record refusal_record(std::string_view text, std::uint32_t code, std::string_view remedy) {
+    return {
+        {"Error", tidied(text)},          {"Reason", Never{}},
+        {"Code", std::uint64_t{code}},    {"Details", Never{}},
+        {"Advice", text_or_null(remedy)},
+    };
 }
 
 }  // namespace wnbd::client

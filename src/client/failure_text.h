@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "client/fields.h"
+
 namespace wnbd::client {
 
 /// What was being done; the same error asks for different remedies.
@@ -36,5 +38,13 @@ struct FailureCause {
 /// and full stops of `system_text` are dropped; other line ends become spaces.
 [[nodiscard]] std::string failure_text(std::string_view what, std::string_view system_text,
                                        const FailureCause& cause);
+
+/// The same for JSON: Error, Reason, Code, Details, Advice; null for what is not known.
+[[nodiscard]] Record failure_record(std::string_view what, std::string_view system_text,
+                                    const FailureCause& cause);
+
+/// A refusal in words of our own, in the same form.
+[[nodiscard]] Record refusal_record(std::string_view text, std::uint32_t code,
+                                    std::string_view remedy);
 
 }  // namespace wnbd::client

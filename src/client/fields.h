@@ -22,8 +22,9 @@ struct Never {};
 struct Field;
 using Record = std::vector<Field>;
 
-/// A nested record appears in JSON only; in a table it is a part of its own.
-using Value = std::variant<Never, Switch, std::int64_t, std::uint64_t, std::string, Record>;
+/// Nested records and lists appear in JSON only; in a table they are parts of their own.
+using Value = std::variant<Never, Switch, std::int64_t, std::uint64_t, std::string, Record,
+                           std::vector<Record>, std::vector<std::string>>;
 
 struct Field {
     std::string_view label;  // a literal: must outlive the field
@@ -34,7 +35,7 @@ struct Field {
 [[nodiscard]] std::string table_text(const Value& value);
 
 /// `title`, then `label : value` lines with the labels padded to `label_width`, then a blank line.
-/// Nested records are left out.
+/// Nested records and lists are left out.
 [[nodiscard]] std::string table_text(std::string_view title, const Record& record,
                                      std::size_t label_width);
 
@@ -42,5 +43,8 @@ struct Field {
 /// UTF-8 become U+FFFD.
 [[nodiscard]] std::string json_text(const Record& record);
 [[nodiscard]] std::string json_text(const std::vector<Record>& records);
+
+/// The same on one line, without a newline.
+[[nodiscard]] std::string json_line(const Record& record);
 
 }  // namespace wnbd::client

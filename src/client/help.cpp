@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <string_view>
 #include <vector>
 
+#include "client/fields.h"
 #include "client/text.h"
 
 namespace wnbd::client {
@@ -91,9 +93,41 @@ Rows option_rows(std::span<const OptionSpec> options) {
     return rows;
 }
 
+std::vector<Record> option_records(std::span<const OptionSpec> options) {
+    std::vector<Record> records;
+    for (const OptionSpec& option : options) {
+        const auto values = known_values(option);
+        records.push_back({
+            {"Name", std::string(option.name)},
+            {"Description", std::string(option.description)},
+            {"TakesValue", Switch{option.kind != ValueKind::none}},
+            {"Required", Switch{option.required}},
+            {"Values", std::vector<std::string>(values.begin(), values.end())},
+        });
+    }
+    return records;
+}
+
+Record command_record(const CommandSpec& command) {
+    std::vector<Record> options = option_records(command.options);
+    std::ranges::move(option_records(common_options()), std::back_inserter(options));
+    return {
+        {"Names", std::vector<std::string>(command.names.begin(), command.names.end())},
+        {"Description", std::string(command.description)},
+        {"Positionals", option_records(command.positionals)},
+        {"Options", options},
+    };
+}
+
 }  // namespace
 
-std::string help_for_all() {
+std::string help_for_all(OutputFormat format) {
+    if (format == OutputFormat::json) {
+        std::vector<Record> records;
+        for (const CommandSpec& command : commands())
+            records.push_back(command_record(command));
+        return json_text(records);
+    }
     std::size_t widest = 0;
     for (const CommandSpec& command : commands()) {
         widest = std::max(widest, joined_names(command).size());
@@ -106,7 +140,8 @@ std::string help_for_all() {
     return text;
 }
 
-std::string help_for(const CommandSpec& command) {
+std::string help_for(const CommandSpec& command, OutputFormat format) {
+    if (format == OutputFormat::json) return json_text(command_record(command));
     Rows positionals;
     for (const OptionSpec& positional : command.positionals) {
         positionals.push_back({std::string(positional.name), positional.description});

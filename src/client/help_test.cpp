@@ -3,14 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 namespace wnbd::client {
 namespace {
 
 TEST(Help, ListsEveryCommandInOrder) {
-    EXPECT_EQ(help_for_all(),
+    EXPECT_EQ(help_for_all(OutputFormat::table),
               "wnbd-client commands: \n"
               "\n"
               "version | -v       Show the versions of client, library and driver.\n"
@@ -32,21 +34,23 @@ TEST(Help, ListsEveryCommandInOrder) {
 }
 
 TEST(Help, ExplainsACommandWithoutArgumentsOfItsOwn) {
-    EXPECT_EQ(help_for(*find_command("ping")),
+    EXPECT_EQ(help_for(*find_command("ping"), OutputFormat::table),
               "Usage: wnbd-client ping \n"
-              "                        [--debug] [--help]\n"
+              "                        [--debug] [--format <arg>] [--help]\n"
               "\n"
               "Check that the driver answers.\n"
               "\n"
               "Common arguments:\n"
               "  [--debug]         Log more, to the error output.\n"
+              "  [--format <arg>]  What is printed, errors included: \"table\" (default) or\n"
+              "                    \"json\".\n"
               "  [--help]          Explain this command.\n");
 }
 
 TEST(Help, ExplainsPositionalsAndOptionsInOneColumn) {
-    EXPECT_EQ(help_for(*find_command("set-opt")),
+    EXPECT_EQ(help_for(*find_command("set-opt"), OutputFormat::table),
               "Usage: wnbd-client set-opt <name> <value> \n"
-              "                           [--persistent] [--debug] [--help]\n"
+              "                           [--persistent] [--debug] [--format <arg>] [--help]\n"
               "\n"
               "Set a driver option.\n"
               "\n"
@@ -60,11 +64,13 @@ TEST(Help, ExplainsPositionalsAndOptionsInOneColumn) {
               "\n"
               "Common arguments:\n"
               "  [--debug]         Log more, to the error output.\n"
+              "  [--format <arg>]  What is printed, errors included: \"table\" (default) or\n"
+              "                    \"json\".\n"
               "  [--help]          Explain this command.\n");
 }
 
 TEST(Help, LongestLabelWidensTheColumn) {
-    const std::string text = help_for(*find_command("unmap"));
+    const std::string text = help_for(*find_command("unmap"), OutputFormat::table);
     // [--soft-disconnect-retry-interval <arg>] has 40 columns; 2 before it and 1 after.
     EXPECT_NE(
         text.find(
@@ -74,9 +80,30 @@ TEST(Help, LongestLabelWidensTheColumn) {
         << text;
 }
 
+TEST(Help, AsJsonIsTheCommandTable) {
+    const auto all = nlohmann::json::parse(help_for_all(OutputFormat::json));
+    ASSERT_EQ(all.size(), commands().size());
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const CommandSpec& command = commands()[i];
+        EXPECT_EQ(all[i]["Names"][0], command.names.front());
+        EXPECT_EQ(all[i]["Names"].size(), command.names.size());
+        EXPECT_EQ(all[i]["Description"], command.description);
+        EXPECT_EQ(all[i]["Positionals"].size(), command.positionals.size());
+        EXPECT_EQ(all[i]["Options"].size(), command.options.size() + common_options().size());
+        EXPECT_EQ(nlohmann::json::parse(help_for(command, OutputFormat::json)), all[i]);
+    }
+    const auto unmap = nlohmann::json::parse(help_for(*find_command("rm"), OutputFormat::json));
+    EXPECT_EQ(unmap["Names"], (std::vector<std::string>{"unmap", "rm"}));
+    EXPECT_EQ(unmap["Positionals"][0]["Name"], "instance-name");
+    EXPECT_EQ(unmap["Positionals"][0]["Required"], true);
+    EXPECT_EQ(unmap["Options"][0]["Name"], "hard-disconnect");
+    EXPECT_EQ(unmap["Options"][0]["TakesValue"], false);
+    EXPECT_EQ(unmap["Options"][5]["Values"], (std::vector<std::string>{"table", "json"}));
+}
+
 TEST(Help, NoLineIsWiderThanAConsole) {
     for (const CommandSpec& command : commands()) {
-        std::istringstream text(help_for(command));
+        std::istringstream text(help_for(command, OutputFormat::table));
         for (std::string line; std::getline(text, line);)
             EXPECT_LE(line.size(), 80U) << line;
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "client/system.h"
 
-#include <shellapi.h>
-
+#include <atomic>
 #include <cstdio>
 #include <memory>
 
 #include "client/library_log.h"
+#include "client/words.h"
 #include "wnbd.h"
 
 namespace wnbd::client {
@@ -20,6 +20,19 @@ std::string utf8_from_wide(std::wstring_view wide) {
     std::string text(bytes > 0 ? static_cast<std::size_t>(bytes) : 0, '\0');
     WideCharToMultiByte(CP_UTF8, 0, wide.data(), units, text.data(), bytes, nullptr, nullptr);
     return text;
+}
+
+std::atomic<OutputFormat> message_format{OutputFormat::table};
+
+bool as_json() noexcept {
+    return message_format.load(std::memory_order_relaxed) == OutputFormat::json;
+}
+
+void write_error_line(std::string line) {
+    // One write, so that the line stays whole beside those of the library's log.
+    line += '\n';
+    std::fwrite(line.data(), 1, line.size(), stderr);
+    std::fflush(stderr);
 }
 
 constexpr DWORD setup_error = APPLICATION_ERROR_MASK | ERROR_SEVERITY_ERROR;
@@ -38,7 +51,9 @@ DWORD adapter_state() {
 DWORD report(Task task, std::string_view what, DWORD code, DWORD adapter_code) {
     const FailureCause cause{
         .detail = take_library_error(), .task = task, .code = code, .adapter_code = adapter_code};
-    print_complaint(failure_text(what, system_error_text(code), cause));
+    const std::string reason = system_error_text(code);
+    write_error_line(as_json() ? json_line(failure_record(what, reason, cause))
+                               : "wnbd-client: " + failure_text(what, reason, cause));
     return code;
 }
 
@@ -54,13 +69,7 @@ Utf8Console::~Utf8Console() {
 }
 
 std::vector<std::string> command_line_words() {
-    int count = 0;
-    const std::unique_ptr<LPWSTR, LocalDeleter> words(
-        CommandLineToArgvW(GetCommandLineW(), &count));
-    std::vector<std::string> result;
-    for (int i = 1; words && i < count; ++i)
-        result.push_back(utf8_from_wide(words.get()[i]));
-    return result;
+    return split_command_line(utf8_from_wide(GetCommandLineW()));
 }
 
 DWORD print(std::string_view text) {
@@ -68,15 +77,32 @@ DWORD print(std::string_view text) {
     return written && std::fflush(stdout) == 0 ? ERROR_SUCCESS : ERROR_WRITE_FAULT;
 }
 
+void use_message_format(OutputFormat format) noexcept {
+    message_format.store(format, std::memory_order_relaxed);
+}
+
 void print_error(std::string_view text) {
-    // One write, so that the line stays whole beside those of the library's log.
-    const std::string line = std::string(text) + "\n";
-    std::fwrite(line.data(), 1, line.size(), stderr);
-    std::fflush(stderr);
+    write_error_line(as_json() ? json_line({{"Note", std::string(text)}}) : std::string(text));
 }
 
 void print_complaint(std::string_view text) {
-    print_error("wnbd-client: " + std::string(text));
+    print_error(as_json() ? std::string(text) : "wnbd-client: " + std::string(text));
+}
+
+DWORD refuse(std::string_view text, DWORD code) {
+    write_error_line(as_json() ? json_line(refusal_record(text, code, {}))
+                               : "wnbd-client: " + std::string(text));
+    return code;
+}
+
+DWORD report_unknown_command(std::string_view name, std::string_view remedy) {
+    const std::string text = "Unknown command: " + std::string(name);
+    if (as_json()) {
+        write_error_line(json_line(refusal_record(text, ERROR_INVALID_PARAMETER, remedy)));
+    } else {
+        write_error_line(remedy.empty() ? text : text + "\n\n" + std::string(remedy));
+    }
+    return ERROR_INVALID_PARAMETER;
 }
 
 std::string system_error_text(DWORD code) {
@@ -102,8 +128,7 @@ DWORD report_adapter_failure(std::string_view what, DWORD code, DWORD adapter_co
 }
 
 DWORD report_missing(std::string_view what) {
-    print_complaint("Missing " + std::string(what) + ".");
-    return ERROR_INVALID_PARAMETER;
+    return refuse("Missing " + std::string(what) + ".", ERROR_INVALID_PARAMETER);
 }
 
 }  // namespace wnbd::client

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "client/arguments.h"
 #include "client/failure_text.h"
 
 namespace wnbd::client {
@@ -30,11 +31,23 @@ class Utf8Console {
 /// Writes to standard output. Returns ERROR_WRITE_FAULT when not all of it could be written.
 [[nodiscard]] DWORD print(std::string_view text);
 
-/// Writes `text` and a newline to standard error.
+/// How all that follows goes to standard error: lines of text, or one JSON object a line.
+/// Process-wide.
+void use_message_format(OutputFormat format) noexcept;
+
+/// Writes `text` and a newline to standard error; as JSON {"Note": text}.
 void print_error(std::string_view text);
 
 /// The same behind `wnbd-client: `, which tells the client's own lines from the library's log.
 void print_complaint(std::string_view text);
+
+/// Says why a command cannot be done at all, and returns `code`, the exit code. As JSON it is a
+/// failure like those of report_failure.
+DWORD refuse(std::string_view text, DWORD code);
+
+/// The same for a command that does not exist, in the words that scripts may know; `remedy` is a
+/// paragraph of its own, or empty.
+DWORD report_unknown_command(std::string_view name, std::string_view remedy);
 
 /// Windows's own text of an error, in UTF-8; empty when it has none.
 [[nodiscard]] std::string system_error_text(DWORD code);

@@ -2,6 +2,7 @@
 // reset-adapter, ping and reload-config: commands that concern the adapter and no disk.
 #include "client/commands/commands.h"
 #include "client/commands/seconds.h"
+#include "client/fields.h"
 #include "client/system.h"
 #include "wnbd.h"
 
@@ -78,8 +79,12 @@ DWORD run_reset_adapter(const Arguments& arguments) {
     return report_failure(Task::option, "Could not reset the option 'NewMappingsAllowed'", allowed);
 }
 
-DWORD run_ping(const Arguments& /*arguments*/) {
-    return send("The driver does not answer", WnbdIoctlPing);
+DWORD run_ping(const Arguments& arguments) {
+    const DWORD code = send("The driver does not answer", WnbdIoctlPing);
+    if (code != ERROR_SUCCESS) return code;
+    if (arguments.format() == OutputFormat::json)
+        return print(json_text({{"Answers", Switch{true}}}));
+    return print("The driver answers.\n");
 }
 
 DWORD run_reload_config(const Arguments& /*arguments*/) {

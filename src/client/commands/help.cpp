@@ -7,14 +7,13 @@
 namespace wnbd::client {
 
 DWORD run_help(const Arguments& arguments) {
-    if (!arguments.has("command-name")) return print(help_for_all());
+    if (!arguments.has("command-name")) return print(help_for_all(arguments.format()));
     const std::string name = arguments.text("command-name");
     const CommandSpec* const command = find_command(name);
     if (command == nullptr) {
-        print_error("Unknown command: " + name);
-        return ERROR_INVALID_PARAMETER;
+        return report_unknown_command(name, {});
     }
-    return print(help_for(*command));
+    return print(help_for(*command, arguments.format()));
 }
 
 }  // namespace wnbd::client

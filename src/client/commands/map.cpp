@@ -115,10 +115,7 @@ DWORD serve(MapPlan& plan, const std::string& what) {
 
 DWORD run_map(const Arguments& arguments) {
     auto planned = plan_map(arguments, static_cast<std::int32_t>(GetCurrentProcessId()));
-    if (!planned) {
-        print_complaint(planned.error().text);
-        return planned.error().code;
-    }
+    if (!planned) return refuse(planned.error().text, planned.error().code);
     MapPlan& plan = planned.value();
     if (!plan.remark.empty()) print_complaint(plan.remark);
 

@@ -22,8 +22,9 @@ namespace wnbd::client {
     constexpr std::uint64_t seconds_max = std::numeric_limits<DWORD>::max() / 1000;
     const std::uint64_t seconds = arguments.number(option, default_seconds);
     if (seconds > seconds_max) {
-        print_complaint("Invalid --" + std::string(option) + ": " + std::to_string(seconds) +
-                        ". It must be at most " + std::to_string(seconds_max) + " seconds.");
+        refuse("Invalid --" + std::string(option) + ": " + std::to_string(seconds) +
+                   ". It must be at most " + std::to_string(seconds_max) + " seconds.",
+               ERROR_INVALID_PARAMETER);
         return std::nullopt;
     }
     return static_cast<DWORD>(seconds * 1000);
