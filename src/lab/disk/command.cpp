@@ -142,7 +142,9 @@ bool read_properties(Disk& disk) {
         if (page + 2 < sense.transferred && (mode[page] & 0x3F) == 0x08)
             write_cache = (mode[page + 2] & 0x04) != 0;
     }
+    const BlockTraits traits = read_block_traits(disk);
     const std::lock_guard lock(disk.mutex);
+    disk.traits = traits;
     disk.blocks = last + 1;
     disk.block_size = block_size;
     disk.physical_block_size = block_size << exponent;

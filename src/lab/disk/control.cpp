@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/big_endian.h"
 #include "lab/ddk/disk_ioctls.h"
 #include "lab/disk/disk.h"
 #include "lab/storport/devices.h"
@@ -88,6 +89,39 @@ NTSTATUS is_writable(Disk& disk, PIRP irp) {
     return complete(irp, protected_now ? STATUS_MEDIA_WRITE_PROTECTED : STATUS_SUCCESS);
 }
 
+NTSTATUS read_capacity(Disk& disk, PIRP irp) {
+    if (!read_properties(disk)) return complete(irp, STATUS_DEVICE_NOT_READY);
+    STORAGE_READ_CAPACITY capacity{};
+    capacity.Version = sizeof capacity;
+    capacity.Size = sizeof capacity;
+    {
+        const std::lock_guard lock(disk.mutex);
+        capacity.BlockLength = disk.block_size;
+        capacity.NumberOfBlocks.QuadPart = static_cast<LONGLONG>(disk.blocks);
+    }
+    capacity.DiskLength.QuadPart = static_cast<LONGLONG>(disk.length());
+    return give(irp, capacity);
+}
+
+NTSTATUS verify(Disk& disk, PIRP irp) {
+    VERIFY_INFORMATION range;
+    if (IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.InputBufferLength <
+        sizeof range)
+        return complete(irp, STATUS_INFO_LENGTH_MISMATCH);
+    std::memcpy(&range, irp->AssociatedIrp.SystemBuffer, sizeof range);
+    const std::uint32_t sector = disk.sector();
+    if (range.StartingOffset.QuadPart < 0 || range.StartingOffset.QuadPart % sector != 0 ||
+        range.Length % sector != 0)
+        return complete(irp, STATUS_INVALID_PARAMETER);
+    Request request;
+    request.cdb[0] = 0x8F;  // VERIFY(16), the medium only
+    store_big_endian<std::uint64_t>(
+        request.cdb + 2, static_cast<std::uint64_t>(range.StartingOffset.QuadPart) / sector);
+    store_big_endian<std::uint32_t>(request.cdb + 10, range.Length / sector);
+    request.cdb_length = 16;
+    return complete(irp, run_command(disk, request));
+}
+
 /// Those that send commands to the unit: run where they may wait.
 NTSTATUS control_work(void* context, PIRP irp) {
     auto& disk = *static_cast<Disk*>(context);
@@ -102,6 +136,11 @@ NTSTATUS control_work(void* context, PIRP irp) {
         }
         case IOCTL_SCSI_PASS_THROUGH: return pass_through(disk, irp, false);
         case IOCTL_SCSI_PASS_THROUGH_DIRECT: return pass_through(disk, irp, true);
+        case IOCTL_STORAGE_PERSISTENT_RESERVE_IN: return persistent_reserve(disk, irp, false);
+        case IOCTL_STORAGE_PERSISTENT_RESERVE_OUT: return persistent_reserve(disk, irp, true);
+        case IOCTL_STORAGE_MANAGE_DATA_SET_ATTRIBUTES: return manage_data_sets(disk, irp);
+        case IOCTL_STORAGE_READ_CAPACITY: return read_capacity(disk, irp);
+        case IOCTL_DISK_VERIFY: return verify(disk, irp);
         case IOCTL_STORAGE_CHECK_VERIFY:
         case IOCTL_DISK_CHECK_VERIFY: {
             Request ready;  // TEST UNIT READY: all zeros
@@ -138,6 +177,11 @@ NTSTATUS disk_control(DiskDevice& device, PIRP irp) {
         case IOCTL_DISK_GET_LENGTH_INFO:
         case IOCTL_SCSI_PASS_THROUGH:
         case IOCTL_SCSI_PASS_THROUGH_DIRECT:
+        case IOCTL_STORAGE_PERSISTENT_RESERVE_IN:
+        case IOCTL_STORAGE_PERSISTENT_RESERVE_OUT:
+        case IOCTL_STORAGE_MANAGE_DATA_SET_ATTRIBUTES:
+        case IOCTL_STORAGE_READ_CAPACITY:
+        case IOCTL_DISK_VERIFY:
         case IOCTL_STORAGE_CHECK_VERIFY:
         case IOCTL_DISK_CHECK_VERIFY:
             return host().run_blocking(irp, false, work_and_release,

@@ -18,6 +18,17 @@ namespace wnbd::lab {
 /// they come in system buffers.
 void start_disk_class(PDRIVER_OBJECT driver, bool direct_io);
 
+/// What VPD pages B0h, B1h and B2h say; of a unit without them, nothing.
+struct BlockTraits {
+    std::uint32_t unmap_blocks_max = 0;       // of one UNMAP
+    std::uint32_t unmap_descriptors_max = 0;  // of one UNMAP
+    std::uint32_t unmap_granularity = 0;      // blocks
+    bool unmap = false;
+    bool unmapped_reads_zero = false;
+    bool thin = false;
+    bool rotates = true;
+};
+
 /// What outlives the device object: requests under way hold it.
 struct Disk {
     UnitIdentity unit;
@@ -30,6 +41,7 @@ struct Disk {
     std::uint32_t physical_block_size = 0;  // bytes
     bool write_protected = false;
     bool write_cache = false;
+    BlockTraits traits;
     std::uint64_t attributes = 0;  // offline, read-only: kept in memory only
 
     std::atomic<bool> started{false};
@@ -52,8 +64,10 @@ struct DiskDevice {
     std::shared_ptr<Disk>* disk;  // never deleted: see remove() in device.cpp
 };
 
-/// READ CAPACITY and MODE SENSE; false when the unit does not answer.
+/// READ CAPACITY, MODE SENSE and the pages of vital product data; false when the unit does not
+/// answer.
 bool read_properties(Disk& disk);
+BlockTraits read_block_traits(Disk& disk);
 
 /// Executes one command and waits; unit attentions, resets and aborts are retried as Windows does.
 /// Returns the NTSTATUS of classpnp for it.
@@ -65,8 +79,10 @@ inline constexpr unsigned kRetriesMax = 8;
 NTSTATUS disk_read_write(std::shared_ptr<Disk> disk, PIRP irp);
 NTSTATUS disk_flush(Disk& disk);
 NTSTATUS disk_control(DiskDevice& device, PIRP irp);
-/// Runs where it may block.
+/// These run where they may block.
 NTSTATUS pass_through(Disk& disk, PIRP irp, bool direct);
+NTSTATUS persistent_reserve(Disk& disk, PIRP irp, bool out);
+NTSTATUS manage_data_sets(Disk& disk, PIRP irp);
 NTSTATUS query_property(Disk& disk, PIRP irp);
 
 }  // namespace wnbd::lab

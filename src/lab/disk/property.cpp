@@ -107,6 +107,45 @@ Bytes write_cache_property(Disk& disk) {
     return bytes;
 }
 
+BlockTraits traits_of(Disk& disk) {
+    const std::lock_guard lock(disk.mutex);
+    return disk.traits;
+}
+
+Bytes trim_property(Disk& disk) {
+    DEVICE_TRIM_DESCRIPTOR value{};
+    value.Version = sizeof value;
+    value.Size = sizeof value;
+    value.TrimEnabled = traits_of(disk).unmap;
+    Bytes bytes;
+    append(bytes, value);
+    return bytes;
+}
+
+Bytes seek_penalty_property(Disk& disk) {
+    DEVICE_SEEK_PENALTY_DESCRIPTOR value{};
+    value.Version = sizeof value;
+    value.Size = sizeof value;
+    value.IncursSeekPenalty = traits_of(disk).rotates;
+    Bytes bytes;
+    append(bytes, value);
+    return bytes;
+}
+
+Bytes provisioning_property(Disk& disk) {
+    const BlockTraits traits = traits_of(disk);
+    DEVICE_LB_PROVISIONING_DESCRIPTOR value{};
+    value.Version = sizeof value;
+    value.Size = sizeof value;
+    value.ThinProvisioningEnabled = traits.thin ? 1 : 0;
+    value.ThinProvisioningReadZeros = traits.unmapped_reads_zero ? 1 : 0;
+    value.OptimalUnmapGranularity =
+        static_cast<ULONGLONG>(traits.unmap_granularity) * disk.sector();
+    Bytes bytes;
+    append(bytes, value);
+    return bytes;
+}
+
 Bytes capability_property(Disk& disk) {
     const PortLimits now = limits(*disk.unit.adapter);
     Bytes bytes;
@@ -137,6 +176,9 @@ Bytes property(Disk& disk, ULONG id) {
         case StorageAdapterProperty: return adapter_property(disk);
         case StorageDeviceIdProperty: return device_id_property(disk);
         case StorageDeviceWriteCacheProperty: return write_cache_property(disk);
+        case StorageDeviceSeekPenaltyProperty: return seek_penalty_property(disk);
+        case StorageDeviceTrimProperty: return trim_property(disk);
+        case StorageDeviceLBProvisioningProperty: return provisioning_property(disk);
         case StorageAccessAlignmentProperty: return alignment_property(disk);
         case kPropertyIoCapability: return capability_property(disk);
         default: return {};

@@ -39,6 +39,27 @@ struct PassThroughOptions {
 /// Prints `status:`, `sense:` and `data:` in hex.
 int pass_through(const PassThroughOptions& options);
 
+struct TrimOptions {
+    unsigned drive = 0;
+    std::uint64_t offset = 0;  // bytes
+    std::uint64_t length = 0;  // bytes
+};
+/// IOCTL_STORAGE_MANAGE_DATA_SET_ATTRIBUTES with the trim action.
+int trim(const TrimOptions& options);
+/// IOCTL_DISK_VERIFY.
+int verify(const TrimOptions& options);
+
+struct ReserveOptions {
+    unsigned drive = 0;
+    unsigned action = 0;           // service action
+    unsigned type = 0;             // of reservation
+    std::uint64_t key = 0;         // reservation key
+    std::uint64_t action_key = 0;  // service action reservation key
+};
+/// IOCTL_STORAGE_PERSISTENT_RESERVE_IN: prints `data:` in hex.
+int reserve_in(const ReserveOptions& options);
+int reserve_out(const ReserveOptions& options);
+
 struct LoadOptions {
     unsigned drive = 0;
     std::uint64_t ios = 1000;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -83,6 +84,18 @@ void print_identifiers(const Drive& drive) {
     std::printf("\n");
 }
 
+void print_traits(const Drive& drive) {
+    DEVICE_TRIM_DESCRIPTOR trim{};
+    const auto trims = query_property(drive, StorageDeviceTrimProperty, sizeof trim, "trim");
+    std::memcpy(&trim, trims.data(), std::min(trims.size(), sizeof trim));
+    DEVICE_SEEK_PENALTY_DESCRIPTOR seek{};
+    const auto seeks =
+        query_property(drive, StorageDeviceSeekPenaltyProperty, sizeof seek, "seek penalty");
+    std::memcpy(&seek, seeks.data(), std::min(seeks.size(), sizeof seek));
+    std::printf("trim: %d\nseek-penalty: %d\n", trim.TrimEnabled ? 1 : 0,
+                seek.IncursSeekPenalty ? 1 : 0);
+}
+
 void print_limits(const Drive& drive) {
     const auto answer =
         query_property(drive, io_capability_property, sizeof(IoCapability), "I/O capability");
@@ -102,6 +115,7 @@ int print_information(unsigned drive_number) {
     print_place(drive);
     print_device(drive);
     print_identifiers(drive);
+    print_traits(drive);
     print_limits(drive);
     return 0;
 }

@@ -40,6 +40,29 @@ void add_pass_through(CLI::App& app, PassThroughOptions& options, int& exit_code
     command->callback([&options, &exit_code] { exit_code = pass_through(options); });
 }
 
+void add_range(CLI::App& app, const char* name, const char* what, TrimOptions& options,
+               int (*action)(const TrimOptions&), int& exit_code) {
+    CLI::App* const command = app.add_subcommand(name, what);
+    command->add_option("drive", options.drive)->required();
+    command->add_option("offset", options.offset, "bytes")->required();
+    command->add_option("length", options.length, "bytes")->required();
+    command->callback([&options, &exit_code, action] { exit_code = action(options); });
+}
+
+void add_reserve(CLI::App& app, ReserveOptions& options, int& exit_code) {
+    CLI::App* const in = app.add_subcommand("reserve-in", "PERSISTENT RESERVE IN");
+    CLI::App* const out = app.add_subcommand("reserve-out", "PERSISTENT RESERVE OUT");
+    for (CLI::App* const command : {in, out}) {
+        command->add_option("drive", options.drive)->required();
+        command->add_option("action", options.action, "service action")->required();
+    }
+    out->add_option("--type", options.type);
+    out->add_option("--key", options.key);
+    out->add_option("--action-key", options.action_key);
+    in->callback([&options, &exit_code] { exit_code = reserve_in(options); });
+    out->callback([&options, &exit_code] { exit_code = reserve_out(options); });
+}
+
 void add_load(CLI::App& app, LoadOptions& options, int& exit_code) {
     CLI::App* const command = app.add_subcommand("load", "random checked reads and writes");
     command->add_option("drive", options.drive)->required();
@@ -69,12 +92,17 @@ int main(int argc, char** argv) {
     TransferOptions reading, writing;
     PassThroughOptions pass;
     LoadOptions load;
+    TrimOptions range;
+    ReserveOptions reserve;
     add_transfer(app, "read", "disk to file", reading, false, exit_code);
     add_transfer(app, "write", "file to disk", writing, true, exit_code);
     add_plain(app, "flush", "FlushFileBuffers", drive, flush, exit_code);
     add_plain(app, "info", "what the ioctls say", drive, print_information, exit_code);
     add_plain(app, "update", "have the capacity read again", drive, update_properties, exit_code);
     add_pass_through(app, pass, exit_code);
+    add_range(app, "trim", "have a range unmapped", range, trim, exit_code);
+    add_range(app, "verify", "have a range read on the disk's side", range, verify, exit_code);
+    add_reserve(app, reserve, exit_code);
     add_load(app, load, exit_code);
     try {
         app.parse(argc, argv);
