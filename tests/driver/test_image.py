@@ -94,6 +94,12 @@ class DriverImage(unittest.TestCase):
     def test_the_built_driver_loads_on_1809(self):
         self.assertEqual(faults(self.data, self.allowed), [])
 
+    def test_the_driver_makes_no_threads(self):
+        """So that none can outlive what it works on, or fail to start halfway through a mapping."""
+        names = set().union(*Image(self.data).imports().values())
+        self.assertIn("IoQueueWorkItem", names)
+        self.assertEqual({name for name in names if "CreateSystemThread" in name}, set())
+
     # The checker sees what it is there to see.
 
     def changed(self, offset, form, value):
