@@ -30,6 +30,7 @@ packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3)
 packages_lab=(wine wine64 python3)
 packages_servers=(nbdkit qemu-utils nbd-server)
 packages_demo=(fdisk dosfstools mtools)
+packages_package=(osslsigncode openssl msitools wixl python3 python3-asn1crypto zip)
 packages_bench=(libnbd-dev libnbd-bin fio)
 
 # Ninja's own counter, on one line when somebody watches and now and then when nobody does.

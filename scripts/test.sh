@@ -5,7 +5,7 @@
 set -uo pipefail
 . scripts/common.sh
 
-all_stages=(style native asan tsan fuzz windows client lab process)
+all_stages=(style native asan tsan fuzz windows client package lab process)
 
 stage_style() { bash scripts/check_style.sh; }
 
@@ -19,6 +19,9 @@ stage_windows() {
         ctest --test-dir build/windows --output-on-failure
 }
 stage_client() { python3 -m unittest discover -s tests/client -t . -v; }
+stage_package() {
+    bash scripts/package.sh && python3 -m unittest discover -s tests/package -t . -v
+}
 stage_lab() {
     python3 -m unittest discover -s tests/lab -t . -v &&
         python3 -m unittest -v tests.abi.test_api_in_lab
@@ -39,7 +42,7 @@ for stage in "${stages[@]}"; do
 done
 
 need "${packages_build[@]}" "${packages_check[@]}" "${packages_lab[@]}" "${packages_servers[@]}" \
-    "${packages_demo[@]}" "${packages_bench[@]}"
+    "${packages_demo[@]}" "${packages_bench[@]}" "${packages_package[@]}"
 passed=() failed=()
 for stage in "${stages[@]}"; do
     say "stage $stage"
