@@ -5,7 +5,7 @@
 set -euo pipefail
 . scripts/common.sh
 
-need graphviz fonts-dejavu-core
+need "${packages_docs[@]}"
 for source in docs/*.dot; do
     drawing=${source%.dot}.svg
     dot -Tsvg "$source" >"$drawing"
