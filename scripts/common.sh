@@ -25,13 +25,12 @@ need() {
 }
 
 packages_build=(git cmake ninja-build ccache pkg-config g++ clang-19 lld-19 llvm-19 g++-mingw-w64-x86-64-posix
-    mingw-w64 libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev)
-packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3)
+    mingw-w64 libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev python3)
+packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3 libevtx1)
 packages_lab=(wine wine64 python3)
 packages_servers=(nbdkit qemu-utils nbd-server)
 packages_demo=(fdisk dosfstools mtools)
 packages_package=(osslsigncode openssl msitools wixl python3 python3-asn1crypto zip)
-packages_docs=(graphviz fonts-dejavu-core)
 packages_bench=(libnbd-dev libnbd-bin fio)
 
 # Ninja's own counter, on one line when somebody watches and now and then when nobody does.
@@ -71,7 +70,7 @@ build() {
 build_shipped() {
     build driver && build windows || return 1
     mkdir -p out/windows
-    cp build/driver/src/driver/wnbd.sys build/driver/src/driver/wnbd.inf out/windows/
+    cp build/driver/src/driver/{wnbd.sys,wnbd.inf,wnbdevents.xml} out/windows/
     cp build/windows/libwnbd.dll.a out/windows/
     local name
     for name in libwnbd.dll wnbd-client.exe; do

@@ -3,6 +3,9 @@
 // Storport's that ours stand in front of.
 #pragma once
 
+#include <cstddef>
+#include <new>
+
 #include "base/intrusive_list.h"
 #include "driver/ddk/nt.h"
 #include "driver/registry_store.h"
@@ -42,7 +45,12 @@ struct Driver {
     PDRIVER_DISPATCH storport_cleanup = nullptr;
 };
 
+/// Where it lives. Built by DriverEntry: no run-time library runs constructors here.
+alignas(Driver) extern constinit std::byte driver_storage[sizeof(Driver)];
+
 /// Valid from DriverEntry on.
-[[nodiscard]] Driver& driver() noexcept;
+[[nodiscard]] inline Driver& driver() noexcept {
+    return *std::launder(reinterpret_cast<Driver*>(driver_storage));
+}
 
 }  // namespace wnbd::driver

@@ -11,10 +11,9 @@
 
 namespace wnbd::driver {
 
-namespace {
-
-// Built by DriverEntry: no run-time library runs constructors here.
 alignas(Driver) constinit std::byte driver_storage[sizeof(Driver)] = {};
+
+namespace {
 
 HW_INITIALIZATION_DATA initialization_data() noexcept {
     HW_INITIALIZATION_DATA data{};
@@ -54,15 +53,13 @@ void install_hooks(Driver& self) noexcept {
 VOID NTAPI unload(PDRIVER_OBJECT object) {
     Driver& self = driver();
     if (self.storport_unload != nullptr) self.storport_unload(object);
+    WNBD_LOG(info, "unloaded");
+    close_log();
     self.store.close();
     self.~Driver();
 }
 
 }  // namespace
-
-Driver& driver() noexcept {
-    return *std::launder(reinterpret_cast<Driver*>(driver_storage));
-}
 
 }  // namespace wnbd::driver
 
@@ -73,6 +70,7 @@ extern "C" [[gnu::section("INIT")]] NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT ob
     self.object = object;
     self.store.open(object);
     self.options.initialize(self.store);
+    open_log();
     if (!NT_SUCCESS(self.store.status()))
         WNBD_LOG(warning, "options keep their defaults: no persistent-state key: 0x%lx",
                  static_cast<unsigned long>(self.store.status()));
@@ -82,6 +80,7 @@ extern "C" [[gnu::section("INIT")]] NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT ob
         static_cast<NTSTATUS>(StorPortInitialize(object, registry_path, &data, nullptr));
     if (!NT_SUCCESS(status)) {
         WNBD_LOG(error, "StorPortInitialize: 0x%lx", static_cast<unsigned long>(status));
+        close_log();
         self.store.close();
         return status;
     }

@@ -2,6 +2,7 @@
 // Calls from user space: Storport hands over IOCTL_MINIPORT_PROCESS_SERVICE_IRP at PASSIVE_LEVEL,
 // in the caller's thread. A call that waits (FETCH_REQ) waits here.
 #include "driver/adapter_device.h"
+#include "driver/call_log.h"
 #include "driver/entry_points.h"
 
 namespace wnbd::driver {
@@ -20,7 +21,10 @@ ioctl::Completion run(AdapterDevice& device, PIRP irp) noexcept {
     call.output_length = parameters.OutputBufferLength;
     call.process_id = static_cast<INT>(IoGetRequestorProcessId(irp));
     call.handle = stack->FileObject;
-    return device.control().handle(call);
+    const std::uint32_t command = ioctl::Control::command_of(call);
+    const ioctl::Completion completion = device.control().handle(call);
+    log_call(command, call, completion);
+    return completion;
 }
 
 }  // namespace

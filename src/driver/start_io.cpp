@@ -97,6 +97,8 @@ void drain(AdapterDevice& device, SrbView view, const engine::UnitReference& uni
            const void* victim) noexcept {
     if (!unit) return device.port().finish(view, SRB_STATUS_NO_DEVICE);
     const std::uint64_t connection_id = unit->disk.connection_id();
+    WNBD_LOG(warning, "connection %llu: %s", static_cast<unsigned long long>(connection_id),
+             victim != nullptr ? "a request is aborted" : "a reset ends all requests");
     engine::ResetWait& wait = static_cast<SrbExtension*>(view.extension())->wait;
     wait.srb = view.srb();
     const engine::StaleRule rule = stale_rule();
@@ -160,6 +162,8 @@ BOOLEAN reset_bus(PVOID extension, ULONG path) {
     for (std::uint8_t target = 0; target < engine::max_disks; ++target) {
         const engine::UnitReference unit = device.adapter().unit_at(target);
         if (!unit) continue;
+        WNBD_LOG(warning, "connection %llu: a bus reset ends all requests",
+                 static_cast<unsigned long long>(unit->disk.connection_id()));
         const engine::Disk::Drain result = unit->disk.drain(engine::Cause::bus_reset, rule);
         if (result.stale) handle_stale(device, unit->disk.connection_id());
     }

@@ -90,7 +90,8 @@ Request* Disk::begin_reply(Tag tag) noexcept {
     if (request != nullptr) {
         request->state = RequestState::replying;
     } else {
-        ++counters_.late_replies;
+        // A tag that never was, or was answered before, looks the same: no more than were aborted.
+        if (counters_.late_replies < counters_.aborted_submitted) ++counters_.late_replies;
         note_sign_of_life(platform::interrupt_time());
     }
     return request;

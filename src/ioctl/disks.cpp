@@ -183,7 +183,8 @@ Completion Control::stats(const Call& call) noexcept {
     stats.UnsubmittedIORequests = counters.unsubmitted;
     stats.PendingSubmittedIORequests = counters.pending_submitted;
     stats.AbortedSubmittedIORequests = counters.aborted_submitted;
-    stats.AbortedUnsubmittedIORequests = counters.aborted_unsubmitted;
+    // The ABI has no field for what could not be handed out; without it the sum would not hold.
+    stats.AbortedUnsubmittedIORequests = counters.aborted_unsubmitted + counters.rejected;
     stats.CompletedAbortedIORequests = counters.late_replies;
     stats.OutstandingIOCount = counters.outstanding();
     stats.LastReceivedReqTimestamp = counters.last_received_at;

@@ -88,3 +88,28 @@ class Image:
                 entries.add(f"#{entry & 0xFFFF}" if by_number else self.text(entry + 2))
                 place += 8
             descriptor += 20
+
+    def resources(self):
+        """{(type, name): bytes}; both are numbers or texts. Of several languages, the first."""
+        base = self.offset(self.directories[RESOURCE][0])
+        found = {}
+        for kind, types in self._resource_entries(base, 0):
+            for name, names in self._resource_entries(base, types):
+                _, place = self._resource_entries(base, names)[0]
+                address, size = struct.unpack_from("<II", self.data, base + place)
+                start = self.offset(address)
+                found[kind, name] = self.data[start : start + size]
+        return found
+
+    def _resource_entries(self, base, directory):
+        """[(number or text, offset)] of one level of the resource tree."""
+        named, numbered = struct.unpack_from("<HH", self.data, base + directory + 12)
+        entries = []
+        for index in range(named + numbered):
+            key, offset = struct.unpack_from("<II", self.data, base + directory + 16 + 8 * index)
+            if key >> 31:
+                start = base + (key & 0x7FFFFFFF)
+                (length,) = struct.unpack_from("<H", self.data, start)
+                key = self.data[start + 2 : start + 2 + 2 * length].decode("utf-16-le")
+            entries.append((key, offset & 0x7FFFFFFF))
+        return entries

@@ -84,6 +84,14 @@ bool rescan(unsigned port) {
     return Handle(port).control(control::kRescan, nullptr, 0, nullptr, 0).has_value();
 }
 
+bool start_trace(unsigned port, control::Trace trace) {
+    return Handle(port).control(control::kStartTrace, &trace, sizeof trace, nullptr, 0).has_value();
+}
+
+bool stop_trace(unsigned port, control::Trace trace) {
+    return Handle(port).control(control::kStopTrace, &trace, sizeof trace, nullptr, 0).has_value();
+}
+
 std::optional<control::State> state_of(unsigned port) {
     control::State state{};
     if (!Handle(port).control(control::kState, nullptr, 0, &state, sizeof state))

@@ -23,6 +23,8 @@ std::optional<std::uint32_t> remove_unit(unsigned port, const std::u16string& pa
 std::optional<std::uint32_t> disable(unsigned port);
 std::optional<std::uint32_t> enable(unsigned port);
 bool rescan(unsigned port);
+bool start_trace(unsigned port, control::Trace trace);
+bool stop_trace(unsigned port, control::Trace trace);
 std::optional<control::State> state_of(unsigned port);
 std::optional<control::Answer> send_reset(unsigned port, control::Reset reset);
 /// True while the adapter is started (not disabled).

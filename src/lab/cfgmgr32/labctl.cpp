@@ -3,6 +3,8 @@
 // functions of the cfgmgr32 stand-in as a program would call them.
 #include <windows.h>
 
+#include <objbase.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -30,7 +32,8 @@ constexpr wchar_t kAdapter[] = L"ROOT\\SCSIADAPTER\\0000";
 int usage() {
     std::puts(
         "usage: labctl state | units | rescan | disable | enable | remove INSTANCE |\n"
-        "       labctl reset unit|target|bus PATH TARGET LUN");
+        "       labctl reset unit|target|bus PATH TARGET LUN |\n"
+        "       labctl trace NAME PROVIDER-GUID LEVEL KEYWORDS | untrace NAME");
     return ERROR_INVALID_PARAMETER;
 }
 
@@ -103,6 +106,25 @@ int reset(unsigned port, char** arguments) {
     return 0;
 }
 
+/// As `logman` takes them: a GUID in braces, numbers in any base.
+int trace(unsigned port, char** arguments) {
+    control::Trace session{};
+    std::strncpy(session.name, arguments[0], sizeof session.name - 1);
+    const std::wstring guid(arguments[1], arguments[1] + std::strlen(arguments[1]));
+    GUID provider{};
+    if (IIDFromString(guid.c_str(), &provider) != S_OK) return usage();
+    std::memcpy(session.provider, &provider, sizeof session.provider);
+    session.level = static_cast<std::uint8_t>(std::strtoul(arguments[2], nullptr, 0));
+    session.any = std::strtoull(arguments[3], nullptr, 0);
+    return start_trace(port, session) ? 0 : ERROR_GEN_FAILURE;
+}
+
+int untrace(unsigned port, const char* name) {
+    control::Trace session{};
+    std::strncpy(session.name, name, sizeof session.name - 1);
+    return stop_trace(port, session) ? 0 : ERROR_NOT_FOUND;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -120,5 +142,7 @@ int main(int count, char** arguments) {
     if (command == "disable") return change_adapter(false);
     if (command == "remove" && count == 3) return remove_node(arguments[2]);
     if (command == "reset" && count == 6) return reset(port, arguments + 2);
+    if (command == "trace" && count == 6) return trace(port, arguments + 2);
+    if (command == "untrace" && count == 3) return untrace(port, arguments[2]);
     return usage();
 }

@@ -22,6 +22,9 @@ inline constexpr std::uint32_t kState = code(0xF06);       // out: State
 inline constexpr std::uint32_t kRescan = code(0xF07);
 inline constexpr std::uint32_t kProvoke = code(0xF08);  // in: ULONG, the test miniport's own
 
+inline constexpr std::uint32_t kStartTrace = code(0xF09);  // in: Trace
+inline constexpr std::uint32_t kStopTrace = code(0xF0A);   // in: Trace, its name
+
 inline constexpr std::uint32_t kNameChars = 200;
 
 struct UnitName {
@@ -50,6 +53,16 @@ struct Reset {
     std::uint8_t function;  // SRB_FUNCTION_RESET_LOGICAL_UNIT, _DEVICE, _BUS, or FLUSH, SHUTDOWN
     std::uint8_t path, target, lun;
 };
+
+/// A tracing session and what it wants.
+struct Trace {
+    char name[32];  // terminated
+    std::uint8_t provider[16];
+    std::uint64_t any, all;
+    std::uint8_t level;
+    std::uint8_t reserved[7];
+};
+static_assert(sizeof(Trace) == 72);
 
 struct State {
     std::uint64_t violations;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "lab/ddk/disk_ioctls.h"
+#include "lab/etw/tracing.h"
 #include "lab/storport/control.h"
 #include "lab/storport/devices.h"
 #include "lab/storport/host.h"
@@ -141,6 +142,18 @@ NTSTATUS give_state(FunctionalDevice& device, PIRP irp) {
     return answer(irp, state);
 }
 
+NTSTATUS control_trace(PIRP irp, bool start) {
+    control::Trace trace{};
+    if (!argument(irp, trace)) return complete(irp, STATUS_INVALID_PARAMETER);
+    trace.name[sizeof trace.name - 1] = '\0';
+    etw::Session session{trace.name, {}, trace.level, trace.any, trace.all};
+    static_assert(sizeof session.provider == sizeof trace.provider);
+    std::memcpy(&session.provider, trace.provider, sizeof trace.provider);
+    if (start) etw::start_session(session);
+    const bool done = start || etw::stop_session(session.name);
+    return complete(irp, done ? STATUS_SUCCESS : STATUS_NOT_FOUND);
+}
+
 NTSTATUS lab_control(void* context, PIRP irp) {
     auto& device = *static_cast<FunctionalDevice*>(context);
     switch (IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl.IoControlCode) {
@@ -148,6 +161,8 @@ NTSTATUS lab_control(void* context, PIRP irp) {
         case control::kRemoveUnit: return remove_unit(device, irp);
         case control::kReset: return inject_reset(device, irp);
         case control::kState: return give_state(device, irp);
+        case control::kStartTrace: return control_trace(irp, true);
+        case control::kStopTrace: return control_trace(irp, false);
         case control::kDisable:
             return answer(
                 irp, control::Answer{static_cast<std::uint32_t>(disable_adapter(device.self)), 0});
