@@ -7,7 +7,9 @@ set -uo pipefail
 
 all_stages=(style native asan tsan fuzz windows client package lab process)
 
-stage_style() { bash scripts/check_style.sh; }
+stage_style() {
+    bash scripts/check_style.sh && python3 -m unittest discover -s tests/docs -t . -v
+}
 
 stage_native() { build native && ctest --preset native -j2; }
 stage_asan() { build native-asan && ctest --preset native-asan -j2; }

@@ -94,6 +94,12 @@ class DriverImage(unittest.TestCase):
     def test_the_built_driver_loads_on_1809(self):
         self.assertEqual(faults(self.data, self.allowed), [])
 
+    def test_its_properties_tell_the_version(self):
+        at = self.data.find("FileVersion\0".encode("utf-16-le"))
+        self.assertGreater(at, 0, "no version resource")
+        text = self.data[at:at + 200].decode("utf-16-le", errors="replace")
+        self.assertRegex(text, r"\AFileVersion\0+\d+\.\d+\.\d+")
+
     def test_the_driver_makes_no_threads(self):
         """So that none can outlive what it works on, or fail to start halfway through a mapping."""
         names = set().union(*Image(self.data).imports().values())
