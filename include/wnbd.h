@@ -361,16 +361,21 @@ DWORD WnbdOpenAdapter(PHANDLE Handle);
 DWORD WnbdGetAdapterDevInst(PDEVINST DeviceInst);
 
 /*
- * Disables and enables the adapter. BUSY: vetoed (disks in use); REMOVE_FAILED: other failures to
- * disable; NOT_READY: it could not be enabled again, despite several attempts.
+ * Disables and enables the adapter; one that is disabled already is enabled. New mappings are
+ * refused meanwhile (for some 15 s more should the caller be ended in the middle) and allowed again
+ * afterwards, as far as NewMappingsAllowed says so. BUSY: vetoed (disks in use);
+ * REMOVE_FAILED: other failures to disable; NOT_READY: it could not be enabled again, despite
+ * several attempts, and stays disabled; NO_MORE_ITEMS: there is no adapter; ACCESS_DENIED.
  */
 DWORD WnbdResetAdapter(VOID);
 /* Repeats while BUSY. TimeoutMs 0: no limit. */
 DWORD WnbdResetAdapterEx(DWORD TimeoutMs, DWORD RetryIntervalMs);
 
 /*
- * Forbids new mappings (driver option NewMappingsAllowed, until reset or reload) and removes all
- * disks hard. Goes on after a failure and returns the first one; new mappings stay forbidden.
+ * Removes all disks hard. New mappings are refused meanwhile. After success they still are, so that
+ * the adapter can be reset: until it starts again, NewMappingsAllowed is set or reset, or 15 s
+ * have gone. Goes on after a failure and returns the first one; new mappings are then allowed as
+ * before.
  */
 DWORD WnbdRemoveAllDisks(HANDLE AdapterHandle);
 

@@ -591,6 +591,33 @@ WNBD_ASSERT_OFFSET_EQ(WNBD_IOCTL_SET_DRV_OPT_COMMAND, Value, 520);
 WNBD_ASSERT_OFFSET_EQ(WNBD_IOCTL_SET_DRV_OPT_COMMAND, Persistent, 1104);
 WNBD_ASSERT_OFFSET_EQ(WNBD_IOCTL_SET_DRV_OPT_COMMAND, Reserved, 1105);
 
+/*
+ * Extension over the first implementation: bytes 0..3 of Reserved hold a lease in milliseconds,
+ * little endian; 0 is none. A lease is for NewMappingsAllowed, with Persistent FALSE and a value of
+ * the type WnbdOptBool. FALSE: new mappings are refused for that long (at most
+ * WNBD_MAX_OPTION_LEASE_MS), or until the adapter starts again, whatever becomes of the caller; the
+ * value that was set stays underneath. TRUE: a lease ends now, however long it was. So does one
+ * when the option is set or reset without a lease. Anything else: STATUS_INVALID_PARAMETER. An
+ * older driver ignores these bytes. Use the two functions below.
+ */
+#define WNBD_OPTION_LEASE_OFFSET 0
+#define WNBD_MAX_OPTION_LEASE_MS 600000
+
+/* Limits how long a value holds; 0 lifts the limit. */
+static inline void WnbdSetOptionLease(PWNBD_IOCTL_SET_DRV_OPT_COMMAND Command, UINT32 LeaseMs) {
+    for (unsigned Index = 0; Index < 4; ++Index)
+        Command->Reserved[WNBD_OPTION_LEASE_OFFSET + Index] =
+            (UINT8)((LeaseMs >> (8 * Index)) & 0xFF);
+}
+
+/* How long a value is to hold, or 0. */
+static inline UINT32 WnbdGetOptionLease(const WNBD_IOCTL_SET_DRV_OPT_COMMAND* Command) {
+    UINT32 LeaseMs = 0;
+    for (unsigned Index = 0; Index < 4; ++Index)
+        LeaseMs |= (UINT32)Command->Reserved[WNBD_OPTION_LEASE_OFFSET + Index] << (8 * Index);
+    return LeaseMs;
+}
+
 typedef struct {
     ULONG IoControlCode;
     BOOLEAN Persistent; /* only the options stored in the registry, with their stored values */

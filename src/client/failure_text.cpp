@@ -40,7 +40,8 @@ constexpr auto rules = std::to_array<Rule>({
     {Task::map, 161, "Check the path and the size; --disk-size creates a file that is missing."},
     {Task::map, 183, "Unmap that disk first, or choose another name."},
     {Task::map, 1115,
-     "The driver takes no new mappings: `wnbd-client reset-opt NewMappingsAllowed`."},
+     "The driver takes no new mappings, during a reset of the adapter or because of its option "
+     "NewMappingsAllowed: try again, or `wnbd-client set-opt NewMappingsAllowed true`."},
     {Task::map, 1236, "Map it again when the server is back."},
     {Task::map, 2250, "Check that the NBD server is running and has this export."},
     {Task::install, 2,
@@ -55,9 +56,8 @@ constexpr auto rules = std::to_array<Rule>({
     {Task::uninstall, 5, elevate},
     {Task::option, 2,
      "`wnbd-client list-opt` shows the options, with --persistent the stored ones."},
-    {Task::option, 6, "The option's type does not allow this value."},
-    {Task::option, 87, "The option's type or range does not allow this value."},
     {Task::option, 111, "`wnbd-client list-opt` shows the options."},
+    {Task::reset, 21, "Enable it in Device Manager, or run the command again."},
     {Task::reset, 170, "Unmap the disks in use, or give --hard-disconnect-mappings."},
 });
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "client/library_log.h"
 #include "client/words.h"
@@ -48,9 +49,11 @@ DWORD adapter_state() {
     return code;
 }
 
-DWORD report(Task task, std::string_view what, DWORD code, DWORD adapter_code) {
+DWORD report(Task task, std::string_view what, DWORD code, DWORD adapter_code,
+             std::string detail = {}) {
+    if (detail.empty()) detail = take_library_error();
     const FailureCause cause{
-        .detail = take_library_error(), .task = task, .code = code, .adapter_code = adapter_code};
+        .detail = std::move(detail), .task = task, .code = code, .adapter_code = adapter_code};
     const std::string reason = system_error_text(code);
     write_error_line(as_json() ? json_line(failure_record(what, reason, cause))
                                : "wnbd-client: " + failure_text(what, reason, cause));
@@ -120,7 +123,12 @@ std::string system_error_text(DWORD code) {
 }
 
 DWORD report_failure(Task task, std::string_view what, DWORD code) {
-    return report(task, what, code, code == ERROR_OPEN_FAILED ? adapter_state() : ERROR_SUCCESS);
+    return report_failure(task, what, code, {});
+}
+
+DWORD report_failure(Task task, std::string_view what, DWORD code, std::string detail) {
+    return report(task, what, code, code == ERROR_OPEN_FAILED ? adapter_state() : ERROR_SUCCESS,
+                  std::move(detail));
 }
 
 DWORD report_adapter_failure(std::string_view what, DWORD code, DWORD adapter_code) {

@@ -56,6 +56,9 @@ DWORD report_unknown_command(std::string_view name, std::string_view remedy);
 /// it asks again why the adapter cannot be opened, for the advice.
 DWORD report_failure(Task task, std::string_view what, DWORD code);
 
+/// The same with a `detail` of the command's own in place of the library's.
+DWORD report_failure(Task task, std::string_view what, DWORD code, std::string detail);
+
 /// The same where WnbdOpenAdapter was called, and gave `adapter_code`.
 DWORD report_adapter_failure(std::string_view what, DWORD code, DWORD adapter_code);
 

@@ -7,7 +7,8 @@
 namespace wnbd::driver {
 
 NTSTATUS AdapterDevice::start() noexcept {
-    adapter_.initialize(port_);
+    adapter_.initialize(port_, &driver().options);
+    driver().options.end_pause();  // of new mappings: what it was for has happened
     units_.initialize();
     users_.initialize();
     callers_.initialize();

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "driver/log.h"
+
 namespace wnbd::driver {
 
 namespace {
@@ -57,6 +59,13 @@ nt::Status RegistryStore::erase(const WCHAR* name) noexcept {
     if (!NT_SUCCESS(status_)) return status_;
     UNICODE_STRING string = name_string(name);
     return ZwDeleteValueKey(key_, &string);
+}
+
+void RegistryStore::ignored(const char* name, nt::Status why) noexcept {
+    // Said once, by who opened the key.
+    if (NT_SUCCESS(status_))
+        WNBD_LOG(warning, "the stored value of %s is ignored: 0x%lx", name,
+                 static_cast<unsigned long>(why));
 }
 
 }  // namespace wnbd::driver

@@ -18,6 +18,8 @@ class RegistryStore final : public engine::OptionStore {
     Result<std::int64_t, nt::Status> read(const WCHAR* name) noexcept override;
     nt::Status write(const WCHAR* name, std::int64_t value) noexcept override;
     nt::Status erase(const WCHAR* name) noexcept override;
+    /// Logs it.
+    void ignored(const char* name, nt::Status why) noexcept override;
 
   private:
     HANDLE key_ = nullptr;

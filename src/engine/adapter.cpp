@@ -23,8 +23,9 @@ bool same_name(const char* one, const char* other) noexcept {
 
 }  // namespace
 
-void Adapter::initialize(Port& port) noexcept {
+void Adapter::initialize(Port& port, const Options* options) noexcept {
     port_ = &port;
+    options_ = options;
     control_.initialize();
     for (Unit& unit : units_) {
         unit.disk.initialize(port);
@@ -73,7 +74,9 @@ Result<UnitReference, nt::Status> Adapter::create(const WNBD_PROPERTIES& propert
     UnitReference reference;
     {
         const platform::MutexGuard guard(control_);
-        if (closed_ || retired_) return Failure{nt::shutdown_in_progress};
+        // Asked here and not kept: whatever order two changes of the option come in, it holds.
+        const bool allowed = options_ == nullptr || options_->new_mappings_allowed();
+        if (!allowed || retired_) return Failure{nt::shutdown_in_progress};
         if (name_in_use(properties.InstanceName)) return Failure{nt::object_name_collision};
         Unit* const unit = free_unit();
         if (unit == nullptr) return Failure{nt::too_many_addresses};
@@ -177,9 +180,8 @@ void Adapter::adopt(Unit& unit, Owner owner) noexcept {
         unit.owner.compare_exchange_strong(nobody, owner);
 }
 
-void Adapter::close_to_new_disks(bool closed) noexcept {
+void Adapter::await_creations() noexcept {
     const platform::MutexGuard guard(control_);
-    closed_ = closed;
 }
 
 }  // namespace wnbd::engine

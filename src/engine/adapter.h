@@ -9,6 +9,7 @@
 #include "base/nt_status.h"
 #include "base/result.h"
 #include "engine/disk.h"
+#include "engine/options.h"
 #include "engine/platform.h"
 
 namespace wnbd::engine {
@@ -64,8 +65,9 @@ class Adapter {
     Adapter(const Adapter&) = delete;
     Adapter& operator=(const Adapter&) = delete;
 
-    /// Once, before anything else. PASSIVE_LEVEL.
-    void initialize(Port& port) noexcept;
+    /// Once, before anything else. `options` say whether new disks are let in; nullptr: always.
+    /// PASSIVE_LEVEL.
+    void initialize(Port& port, const Options* options = nullptr) noexcept;
 
     // --- Any IRQL up to DISPATCH_LEVEL.
 
@@ -87,8 +89,8 @@ class Adapter {
     [[nodiscard]] UnitReference unit_at(std::uint8_t target) noexcept;
 
     /// Makes a disk from checked and terminated properties; online when this returns. Errors:
-    /// shutdown_in_progress (closed to new disks), object_name_collision, too_many_addresses,
-    /// insufficient_resources.
+    /// shutdown_in_progress (the options let no new disks in, or the adapter goes),
+    /// object_name_collision, too_many_addresses, insufficient_resources.
     [[nodiscard]] Result<UnitReference, nt::Status> create(const WNBD_PROPERTIES& properties,
                                                            Owner owner,
                                                            std::uint32_t max_requests) noexcept;
@@ -105,8 +107,9 @@ class Adapter {
     /// process).
     static void adopt(Unit& unit, Owner owner) noexcept;
 
-    /// Lets no new disk in / lets them in again. Returns when no create() is under way.
-    void close_to_new_disks(bool closed) noexcept;
+    /// Returns when every create() that began before has ended: once the options let no new disk
+    /// in, none comes after this.
+    void await_creations() noexcept;
 
   private:
     [[nodiscard]] bool name_in_use(const char* instance_name) noexcept;
@@ -115,10 +118,10 @@ class Adapter {
     [[nodiscard]] std::uint64_t first_present() noexcept;
 
     Port* port_ = nullptr;
+    const Options* options_ = nullptr;
     /// Guards which unit is whose. Never held while waiting for a disk to become idle.
     platform::Mutex control_;
-    bool closed_ = false;   // by option
-    bool retired_ = false;  // for good
+    bool retired_ = false;  // no new disk, for good
     std::uint64_t last_connection_ = 0;
     Unit units_[max_disks];
 };

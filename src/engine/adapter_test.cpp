@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/model/initiator.h"
+#include "engine/model/memory_store.h"
 
 namespace wnbd::engine {
 namespace {
@@ -30,7 +31,10 @@ WNBD_PROPERTIES properties(const std::string& name) {
 }
 
 struct AdapterTest : testing::Test {
-    AdapterTest() { adapter->initialize(port); }
+    AdapterTest() {
+        options.initialize(store);
+        adapter->initialize(port, &options);
+    }
     void TearDown() override {
         adapter->remove_all();
         EXPECT_EQ(platform::native::allocations_outstanding(), 0);
@@ -50,7 +54,16 @@ struct AdapterTest : testing::Test {
         return found;
     }
 
+    void allow_new_disks(bool allowed) {
+        WNBD_OPTION_VALUE value{};
+        value.Type = WnbdOptBool;
+        value.Data.AsBool = allowed ? 1 : 0;
+        EXPECT_EQ(options.set(u"NewMappingsAllowed", value, false), nt::success);
+    }
+
     Port port;
+    model::MemoryStore store;
+    Options options;
     std::unique_ptr<Adapter> adapter = std::make_unique<Adapter>();
     nt::Status refusal = nt::success;
 };
@@ -131,10 +144,10 @@ TEST_F(AdapterTest, ANameIsTakenOnce) {
 }
 
 TEST_F(AdapterTest, RefusalsLeaveNothingBehind) {
-    adapter->close_to_new_disks(true);
+    allow_new_disks(false);
     EXPECT_EQ(create("closed"), 0u);
     EXPECT_EQ(refusal, nt::shutdown_in_progress);
-    adapter->close_to_new_disks(false);
+    allow_new_disks(true);
     platform::native::fail_allocations_after(0);
     EXPECT_EQ(create("no memory"), 0u);
     EXPECT_EQ(refusal, nt::insufficient_resources);
@@ -226,13 +239,14 @@ TEST_F(AdapterTest, ClosingWaitsForNoneToSlipThrough) {
         });
         while (count() == 0)
             std::this_thread::yield();
-        adapter->close_to_new_disks(true);
+        allow_new_disks(false);
+        adapter->await_creations();
         adapter->remove_all();
         EXPECT_EQ(count(), 0u);
         stop.store(true);
         creator.join();
         EXPECT_EQ(count(), 0u) << "no disk comes after the adapter was closed";
-        adapter->close_to_new_disks(false);
+        allow_new_disks(true);
     }
 }
 
@@ -240,7 +254,7 @@ TEST_F(AdapterTest, AnAdapterThatGoesIsNotOpenedByAnOption) {
     EXPECT_NE(create("old"), 0u);
     adapter->retire();
     EXPECT_EQ(count(), 0u);
-    adapter->close_to_new_disks(false);
+    allow_new_disks(true);
     EXPECT_EQ(create("new"), 0u);
     EXPECT_EQ(refusal, nt::shutdown_in_progress);
 }

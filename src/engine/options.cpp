@@ -9,36 +9,12 @@ namespace wnbd::engine {
 
 namespace {
 
-enum class Kind : std::uint8_t { boolean, integer, timeout };
+using Definition = OptionDefinition;
+using Kind = OptionKind;
+constexpr const auto& definitions = option_definitions;
 
-/// The longest time in milliseconds that is still a number of interrupt time units.
-constexpr std::int64_t max_timeout_ms = std::numeric_limits<std::int64_t>::max() / 10'000;
-
-constexpr std::int32_t max_io_req_per_adapter = WNBD_ABS_MAX_IO_REQ_PER_ADAPTER;
-
-struct Definition {
-    const char* name;
-    Kind kind;
-    std::int64_t initial;
-    std::int64_t minimum;
-    std::int64_t maximum;
-};
-
-/// In the order of OptionId.
-constexpr Definition definitions[option_count] = {
-    {"LogLevel", Kind::integer, 1, 0, 4},
-    {"NewMappingsAllowed", Kind::boolean, 1, 0, 1},
-    {"EtwLoggingEnabled", Kind::boolean, 1, 0, 1},
-    {"WppLoggingEnabled", Kind::boolean, 0, 0, 1},
-    {"DbgPrintEnabled", Kind::boolean, 1, 0, 1},
-    {"MaxIOReqPerAdapter", Kind::integer, WNBD_DEFAULT_MAX_IO_REQ_PER_ADAPTER, 1,
-     max_io_req_per_adapter},
-    {"MaxIOReqPerLun", Kind::integer, WNBD_DEFAULT_MAX_IO_REQ_PER_LUN, 1,
-     WNBD_ABS_MAX_IO_REQ_PER_LUN},
-    {"RemoveStaleConnections", Kind::boolean, 1, 0, 1},
-    {"StaleReqTimeoutMs", Kind::timeout, WNBD_DEFAULT_STALE_REQ_TIMEOUT_MS, 0, max_timeout_ms},
-    {"StaleConnTimeoutMs", Kind::timeout, WNBD_DEFAULT_STALE_CONN_TIMEOUT_MS, 0, max_timeout_ms},
-};
+constexpr auto new_mappings = static_cast<std::size_t>(OptionId::new_mappings_allowed);
+constexpr std::uint64_t units_per_ms = 10'000;  // of interrupt time
 
 /// A name as the store wants it: in the table's spelling, in the ABI's characters.
 struct WideName {
@@ -97,13 +73,21 @@ std::optional<unsigned> digit_of(WCHAR character, unsigned base) noexcept {
     return digit < base ? std::optional(digit) : std::nullopt;
 }
 
-/// A decimal number, or a hexadecimal one behind 0x. No sign: no option's range goes below 0.
-std::optional<std::int64_t> parse_integer(Text text) noexcept {
-    unsigned base = 10;
-    if (text.size() > 2 && text[0] == '0' && lower(text[1]) == 'x') {
-        base = 16;
-        text = text.subspan(2);
+/// The base that a prefix names, as the kernel's own number parser knows them.
+unsigned base_of(Text text) noexcept {
+    if (text.size() < 2 || text[0] != '0') return 10;
+    switch (lower(text[1])) {
+        case 'x': return 16;
+        case 'o': return 8;
+        case 'b': return 2;
+        default: return 10;
     }
+}
+
+/// A decimal number, or one behind 0x, 0o or 0b. No sign: no option's range goes below 0.
+std::optional<std::int64_t> parse_integer(Text text) noexcept {
+    const unsigned base = base_of(text);
+    if (base != 10) text = text.subspan(2);
     if (text.empty()) return std::nullopt;
     constexpr auto limit = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     std::uint64_t number = 0;
@@ -183,13 +167,24 @@ void Options::initialize(OptionStore& store) noexcept {
     static_cast<void>(reload());
 }
 
+bool Options::new_mappings_allowed() const noexcept {
+    const std::uint64_t until = paused_until_.load(std::memory_order_relaxed);
+    return enabled(OptionId::new_mappings_allowed) &&
+           (until == 0 || platform::interrupt_time() >= until);
+}
+
+std::int64_t Options::in_force(std::size_t index) const noexcept {
+    if (index == new_mappings) return new_mappings_allowed() ? 1 : 0;
+    return values_[index].load(std::memory_order_relaxed);
+}
+
 nt::Status Options::get(const WCHAR* name, bool persistent, WNBD_OPTION_VALUE& out) noexcept {
     const auto index = find(name);
     if (!index) return nt::object_name_not_found;
     const Definition& definition = definitions[*index];
     const platform::MutexGuard guard(mutex_);
     if (!persistent) {
-        fill(definition, values_[*index].load(std::memory_order_relaxed), out);
+        fill(definition, in_force(*index), out);
         return nt::success;
     }
     // As it is stored, in range or not: whoever looks wants to know.
@@ -215,6 +210,7 @@ nt::Status Options::set(const WCHAR* name, const WNBD_OPTION_VALUE& value,
         if (nt::failed(status)) return status;
     }
     values_[*index].store(*accepted, std::memory_order_relaxed);
+    if (*index == new_mappings) end_pause();
     return nt::success;
 }
 
@@ -232,6 +228,7 @@ nt::Status Options::reset(const WCHAR* name, bool persistent) noexcept {
         number = stored.value();
     }
     values_[*index].store(number, std::memory_order_relaxed);
+    if (*index == new_mappings) end_pause();
     return nt::success;
 }
 
@@ -241,7 +238,7 @@ std::size_t Options::list(bool persistent, std::span<WNBD_OPTION> out) noexcept 
     for (std::size_t index = 0; index < option_count && count < out.size(); ++index) {
         const Definition& definition = definitions[index];
         const WideName name(definition.name);
-        std::int64_t number = values_[index].load(std::memory_order_relaxed);
+        std::int64_t number = in_force(index);
         if (persistent) {
             const auto stored = store_->read(name.text);
             if (!stored) continue;
@@ -263,14 +260,30 @@ nt::Status Options::reload() noexcept {
     for (std::size_t index = 0; index < option_count; ++index) {
         const Definition& definition = definitions[index];
         const auto stored = load(*store_, definition);
-        if (stored)
+        if (stored) {
             values_[index].store(stored.value(), std::memory_order_relaxed);
-        else if (stored.error() == nt::object_name_not_found)
+        } else if (stored.error() == nt::object_name_not_found) {
             values_[index].store(definition.initial, std::memory_order_relaxed);
-        else if (first_failure == nt::success)
-            first_failure = stored.error();  // the option keeps the value it has
+        } else {
+            store_->ignored(definition.name, stored.error());  // the option keeps the value it has
+            if (first_failure == nt::success) first_failure = stored.error();
+        }
     }
     return first_failure;
+}
+
+nt::Status Options::lease(const WCHAR* name, const WNBD_OPTION_VALUE& value,
+                          std::uint32_t lease_ms) noexcept {
+    const auto index = find(name);
+    if (!index) return nt::object_name_not_found;
+    if (*index != new_mappings || type_of(value) != WnbdOptBool || lease_ms == 0 ||
+        lease_ms > WNBD_MAX_OPTION_LEASE_MS)
+        return nt::invalid_parameter;
+    const platform::MutexGuard guard(mutex_);
+    const bool pause = value.Data.AsBool == 0;
+    paused_until_.store(pause ? platform::interrupt_time() + lease_ms * units_per_ms : 0,
+                        std::memory_order_relaxed);
+    return nt::success;
 }
 
 }  // namespace wnbd::engine

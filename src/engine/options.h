@@ -10,12 +10,13 @@
 
 #include "base/abi.h"
 #include "base/nt_status.h"
+#include "base/option_table.h"
 #include "base/result.h"
 #include "engine/platform.h"
 
 namespace wnbd::engine {
 
-/// In the order in which they are listed.
+/// In the order in which they are listed: that of option_definitions.
 enum class OptionId : std::uint8_t {
     log_level,
     new_mappings_allowed,
@@ -28,7 +29,6 @@ enum class OptionId : std::uint8_t {
     stale_req_timeout_ms,
     stale_conn_timeout_ms,
 };
-constexpr std::size_t option_count = 10;
 
 /// Where persistent values live (in the driver: REG_QWORD values of its persistent-state key).
 /// `name` is NUL-terminated, in the spelling of the option table. PASSIVE_LEVEL.
@@ -38,6 +38,8 @@ class OptionStore {
     virtual Result<std::int64_t, nt::Status> read(const WCHAR* name) noexcept = 0;
     virtual nt::Status write(const WCHAR* name, std::int64_t value) noexcept = 0;
     virtual nt::Status erase(const WCHAR* name) noexcept = 0;
+    /// A stored value that could not be taken: told once each time the options are loaded.
+    virtual void ignored(const char* name, nt::Status why) noexcept = 0;
 
   protected:
     ~OptionStore() = default;
@@ -58,9 +60,12 @@ class Options {
         return values_[static_cast<std::size_t>(id)].load(std::memory_order_relaxed);
     }
     [[nodiscard]] bool enabled(OptionId id) const noexcept { return value(id) != 0; }
+    /// The option, and no pause. Lock-free, any IRQL.
+    [[nodiscard]] bool new_mappings_allowed() const noexcept;
 
     // The ioctls. PASSIVE_LEVEL, any thread; each is atomic against the others. `name` is
-    // NUL-terminated and compared without case.
+    // NUL-terminated and compared without case. get() and list() tell what is in force: during a
+    // pause NewMappingsAllowed is false.
 
     [[nodiscard]] nt::Status get(const WCHAR* name, bool persistent,
                                  WNBD_OPTION_VALUE& out) noexcept;
@@ -74,10 +79,21 @@ class Options {
     /// Runtime values become the stored ones, or the defaults where nothing is stored.
     [[nodiscard]] nt::Status reload() noexcept;
 
+    /// A pause of new mappings, under the value that is set: for NewMappingsAllowed false they are
+    /// refused for `lease_ms` (1 to WNBD_MAX_OPTION_LEASE_MS) from now on; true ends the pause.
+    /// invalid_parameter for other options, values that are no boolean, and times.
+    [[nodiscard]] nt::Status lease(const WCHAR* name, const WNBD_OPTION_VALUE& value,
+                                   std::uint32_t lease_ms) noexcept;
+    /// Ends the pause, if there is one. Any thread.
+    void end_pause() noexcept { paused_until_.store(0, std::memory_order_relaxed); }
+
   private:
+    [[nodiscard]] std::int64_t in_force(std::size_t index) const noexcept;
+
     OptionStore* store_ = nullptr;
     platform::Mutex mutex_;
     std::atomic<std::int64_t> values_[option_count] = {};
+    std::atomic<std::uint64_t> paused_until_{0};  // interrupt time; 0: no pause
 };
 
 }  // namespace wnbd::engine

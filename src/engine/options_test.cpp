@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/model/memory_store.h"
+#include "engine/native/control.h"
 
 namespace wnbd::engine {
 namespace {
@@ -126,14 +127,16 @@ TEST_F(OptionsTest, BooleanWordsAreTakenInAnyCase) {
 
 TEST_F(OptionsTest, NumbersAreDecimalOrHexadecimalWithoutGarbage) {
     const std::vector<std::pair<std::u16string, std::int64_t>> good = {
-        {u"1", 1}, {u"131072", 131072}, {u"0x10", 16}, {u"007", 7}, {u"0X1fF", 511}};
+        {u"1", 1},     {u"131072", 131072}, {u"0x10", 16},  {u"007", 7},
+        {u"0b101", 5}, {u"0O17", 15},       {u"0X1fF", 511}};
     for (const auto& [characters, expected] : good) {
         EXPECT_EQ(options.set(u"MaxIOReqPerAdapter", text(characters), false), nt::success);
         EXPECT_EQ(current(u"MaxIOReqPerAdapter"), expected);
     }
     for (const char16_t* const bad :
-         {u"", u" 1", u"1 ", u"12a", u"0x", u"0xg", u"-5", u"+5", u"1.0", u"0x-1", u"\uFF11",
-          u"9223372036854775808", u"18446744073709551617", u"0x8000000000000000"})
+         {u"", u" 1", u"1 ", u"12a", u"0x", u"0xg", u"0b", u"0b2", u"0o8", u"-5", u"+5", u"1.0",
+          u"0x-1", u"\uFF11", u"9223372036854775808", u"18446744073709551617",
+          u"0x8000000000000000"})
         EXPECT_EQ(options.set(u"MaxIOReqPerAdapter", text(bad), false), nt::invalid_parameter);
     EXPECT_EQ(current(u"MaxIOReqPerAdapter"), 511) << "a refused value changes nothing";
 }
@@ -268,6 +271,9 @@ TEST_F(OptionsTest, AnUnreadableValueIsReportedAndHarmsNoOther) {
     store.values[u"MaxIOReqPerLun"] = 1025;
     store.values[u"StaleConnTimeoutMs"] = 100;
     EXPECT_EQ(options.reload(), nt::object_type_mismatch);
+    using Ignored = std::vector<std::pair<std::string, nt::Status>>;
+    EXPECT_EQ(store.ignored_values, (Ignored{{"LogLevel", nt::object_type_mismatch},
+                                             {"MaxIOReqPerLun", nt::invalid_parameter}}));
     EXPECT_EQ(current(u"LogLevel"), 3);
     EXPECT_EQ(current(u"MaxIOReqPerLun"), 255);
     EXPECT_EQ(current(u"StaleConnTimeoutMs"), 100);
@@ -305,6 +311,97 @@ TEST_F(OptionsTest, APersistentListHasOnlyWhatIsStored) {
     EXPECT_EQ(std::u16string(list[1].Name), u"StaleReqTimeoutMs");
     EXPECT_EQ(list[1].Value.Data.AsInt64, 1);
     EXPECT_EQ(list[1].Default.Data.AsInt64, 15000);
+}
+
+/// A held clock, so that time passes when a test says so.
+struct PauseTest : OptionsTest {
+    void SetUp() override {
+        platform::native::hold_time(1);
+        OptionsTest::SetUp();
+    }
+    void TearDown() override { platform::native::release_time(); }
+
+    nt::Status pause(std::uint32_t lease_ms) {
+        return options.lease(u"newmappingsallowed", boolean(false), lease_ms);
+    }
+};
+
+TEST_F(PauseTest, APauseOfNewMappingsEndsByItself) {
+    EXPECT_EQ(pause(5000), nt::success);
+    EXPECT_FALSE(options.new_mappings_allowed());
+    EXPECT_EQ(current(u"NewMappingsAllowed"), 0);
+    std::array<WNBD_OPTION, option_count> list{};
+    ASSERT_EQ(options.list(false, list), option_count);
+    EXPECT_EQ(list[1].Value.Data.AsBool, 0) << "the list tells what is in force";
+    platform::native::advance_time_ms(4999);
+    EXPECT_FALSE(options.new_mappings_allowed());
+    platform::native::advance_time_ms(1);
+    EXPECT_TRUE(options.new_mappings_allowed());
+    EXPECT_EQ(current(u"NewMappingsAllowed"), 1);
+}
+
+TEST_F(PauseTest, APauseLeavesTheValueUnderIt) {
+    ASSERT_EQ(options.set(u"NewMappingsAllowed", boolean(false), false), nt::success);
+    EXPECT_EQ(pause(5000), nt::success);
+    EXPECT_EQ(options.lease(u"NewMappingsAllowed", boolean(true), 1), nt::success);
+    EXPECT_FALSE(options.new_mappings_allowed()) << "what an administrator has set stays";
+    EXPECT_TRUE(store.values.empty());
+}
+
+TEST_F(PauseTest, APauseIsRenewedEndedAndOverruled) {
+    EXPECT_EQ(pause(5000), nt::success);
+    platform::native::advance_time_ms(4000);
+    EXPECT_EQ(pause(5000), nt::success);
+    platform::native::advance_time_ms(4000);
+    EXPECT_FALSE(options.new_mappings_allowed());
+    EXPECT_EQ(options.reload(), nt::success);
+    EXPECT_FALSE(options.new_mappings_allowed()) << "stored values are under it too";
+    EXPECT_EQ(options.lease(u"NewMappingsAllowed", boolean(true), 1), nt::success);
+    EXPECT_TRUE(options.new_mappings_allowed());
+    for (const bool resets : {false, true}) {
+        EXPECT_EQ(pause(5000), nt::success);
+        const nt::Status status = resets ? options.reset(u"NewMappingsAllowed", false)
+                                         : options.set(u"NewMappingsAllowed", boolean(true), false);
+        EXPECT_EQ(status, nt::success);
+        EXPECT_TRUE(options.new_mappings_allowed());
+    }
+    EXPECT_EQ(pause(5000), nt::success);
+    options.end_pause();
+    EXPECT_TRUE(options.new_mappings_allowed());
+}
+
+TEST_F(PauseTest, OnlyNewMappingsPauseAndNotForLong) {
+    EXPECT_EQ(options.lease(u"LogLevel", number(4), 1), nt::invalid_parameter);
+    EXPECT_EQ(options.lease(u"EtwLoggingEnabled", boolean(false), 1), nt::invalid_parameter);
+    EXPECT_EQ(options.lease(u"NewMappingsAllowed", text(u"false"), 1), nt::invalid_parameter);
+    EXPECT_EQ(options.lease(u"NoSuchOption", boolean(false), 1), nt::object_name_not_found);
+    EXPECT_EQ(pause(0), nt::invalid_parameter);
+    EXPECT_EQ(pause(WNBD_MAX_OPTION_LEASE_MS + 1), nt::invalid_parameter);
+    EXPECT_TRUE(options.new_mappings_allowed());
+    EXPECT_EQ(pause(WNBD_MAX_OPTION_LEASE_MS), nt::success);
+}
+
+TEST_F(OptionsTest, AListIsOneSnapshot) {
+    ASSERT_EQ(options.set(u"MaxIOReqPerAdapter", number(1), true), nt::success);
+    ASSERT_EQ(options.set(u"MaxIOReqPerLun", number(1), true), nt::success);
+    // The writer raises one option, then the other: no moment shows them further apart.
+    std::thread writer([&] {
+        for (int i = 1; i <= WNBD_ABS_MAX_IO_REQ_PER_LUN; ++i) {
+            static_cast<void>(options.set(u"MaxIOReqPerAdapter", number(i), true));
+            static_cast<void>(options.set(u"MaxIOReqPerLun", number(i), true));
+        }
+    });
+    for (std::int64_t last = 0; last < WNBD_ABS_MAX_IO_REQ_PER_LUN;) {
+        for (const bool persistent : {false, true}) {
+            std::array<WNBD_OPTION, option_count> list{};
+            const std::size_t count = options.list(persistent, list);
+            ASSERT_EQ(count, persistent ? 2 : option_count);
+            const std::int64_t adapter = list[persistent ? 0 : 5].Value.Data.AsInt64;
+            last = list[persistent ? 1 : 6].Value.Data.AsInt64;
+            ASSERT_TRUE(adapter == last || adapter == last + 1) << adapter << ", " << last;
+        }
+    }
+    writer.join();
 }
 
 TEST_F(OptionsTest, ReadersAndWritersMayMeet) {

@@ -104,7 +104,7 @@ class Control {
     [[nodiscard]] Completion reset_option(const Call& call) noexcept;
     [[nodiscard]] Completion list_options(const Call& call) noexcept;
     [[nodiscard]] Completion reload_config() noexcept;
-    void apply_new_mappings_allowed() noexcept;
+    [[nodiscard]] Completion finished(nt::Status status) noexcept;
 
     engine::Adapter& adapter_;
     engine::Options& options_;

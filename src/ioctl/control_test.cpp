@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/native/control.h"
 #include "ioctl/test_host.h"
 
 namespace wnbd::ioctl {
@@ -254,6 +255,29 @@ TEST_F(ControlTest, StoredOptionsAreListedAlone) {
     ASSERT_EQ(head.Count, 1u);
     EXPECT_EQ(std::u16string(head.Options[0].Name), u"LogLevel");
     EXPECT_EQ(head.Options[0].Value.Data.AsInt64, 3);
+}
+
+TEST_F(ControlTest, ALeaseRefusesNewMappingsForItsTime) {
+    platform::native::hold_time(1);
+    auto command = option_command<WNBD_IOCTL_SET_DRV_OPT_COMMAND>(IOCTL_WNBD_SET_DRV_OPT,
+                                                                  u"NewMappingsAllowed");
+    command.Value.Type = WnbdOptBool;
+    WnbdSetOptionLease(&command, 70'000);
+    EXPECT_EQ(WnbdGetOptionLease(&command), 70'000U);
+    EXPECT_EQ(host.call(command).status, nt::success);
+    EXPECT_EQ(create("disk"), nt::shutdown_in_progress);
+    platform::native::advance_time_ms(70'000);
+    EXPECT_EQ(create("disk"), nt::success);
+    command.Persistent = 1;
+    EXPECT_EQ(host.call(command).status, nt::invalid_parameter);
+    EXPECT_TRUE(host.store.values.empty());
+    platform::native::release_time();
+}
+
+TEST_F(ControlTest, AStoredProhibitionHoldsFromTheStart) {
+    host.store.values[u"NewMappingsAllowed"] = 0;
+    host.options.initialize(host.store);
+    EXPECT_EQ(create("disk"), nt::shutdown_in_progress);
 }
 
 TEST_F(ControlTest, ReloadingTakesEffectOnNewMappings) {

@@ -43,10 +43,11 @@ Completion Control::set_option(const Call& call) noexcept {
     load_option_name<Command>(call, name);
     WNBD_OPTION_VALUE value;
     std::memcpy(&value, call.buffer + offsetof(Command, Value), sizeof value);
-    const nt::Status status =
-        options_.set(name, value, flag_at(call, offsetof(Command, Persistent)));
-    apply_new_mappings_allowed();
-    return {status, 0};
+    const bool persistent = flag_at(call, offsetof(Command, Persistent));
+    const UINT32 lease_ms = WnbdGetOptionLease(reinterpret_cast<const Command*>(call.buffer));
+    if (lease_ms == 0) return finished(options_.set(name, value, persistent));
+    if (persistent) return {nt::invalid_parameter, 0};
+    return finished(options_.lease(name, value, lease_ms));
 }
 
 Completion Control::reset_option(const Call& call) noexcept {
@@ -54,9 +55,7 @@ Completion Control::reset_option(const Call& call) noexcept {
     if (!holds<Command>(call)) return {nt::invalid_parameter, 0};
     OptionName name;
     load_option_name<Command>(call, name);
-    const nt::Status status = options_.reset(name, flag_at(call, offsetof(Command, Persistent)));
-    apply_new_mappings_allowed();
-    return {status, 0};
+    return finished(options_.reset(name, flag_at(call, offsetof(Command, Persistent))));
 }
 
 Completion Control::list_options(const Call& call) noexcept {
@@ -64,30 +63,27 @@ Completion Control::list_options(const Call& call) noexcept {
     if (!holds<Command>(call)) return {nt::invalid_parameter, 0};
     constexpr std::size_t header = offsetof(WNBD_OPTION_LIST, Options);
     // One element more than needed, as the first implementation asks for.
-    constexpr std::size_t required =
-        sizeof(WNBD_OPTION_LIST) + engine::option_count * sizeof(WNBD_OPTION);
+    constexpr std::size_t required = sizeof(WNBD_OPTION_LIST) + option_count * sizeof(WNBD_OPTION);
     const bool persistent = flag_at(call, offsetof(Command, Persistent));
     if (call.output_length == 0) return {nt::success, required};
     if (call.output_length < required - sizeof(WNBD_OPTION)) return {nt::buffer_overflow, 0};
 
     std::memset(call.buffer, 0, required - sizeof(WNBD_OPTION));
     auto& list = *reinterpret_cast<WNBD_OPTION_LIST*>(call.buffer);
-    const std::size_t count =
-        options_.list(persistent, std::span(list.Options, engine::option_count));
+    const std::size_t count = options_.list(persistent, std::span(list.Options, option_count));
     list.ElementSize = sizeof(WNBD_OPTION);
     list.Count = static_cast<UINT32>(count);
     return {nt::success, header + count * sizeof(WNBD_OPTION)};
 }
 
 Completion Control::reload_config() noexcept {
-    const nt::Status status = options_.reload();
-    apply_new_mappings_allowed();
-    return {status, 0};
+    return finished(options_.reload());
 }
 
-/// Also the barrier: returns when no creation is under way that began before.
-void Control::apply_new_mappings_allowed() noexcept {
-    adapter_.close_to_new_disks(!options_.enabled(engine::OptionId::new_mappings_allowed));
+/// The barrier: who has forbidden new mappings may rely on it when the command is over.
+Completion Control::finished(nt::Status status) noexcept {
+    if (!options_.new_mappings_allowed()) adapter_.await_creations();
+    return {status, 0};
 }
 
 }  // namespace wnbd::ioctl

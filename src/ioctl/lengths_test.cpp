@@ -178,7 +178,7 @@ TEST_F(LengthsTest, ResetOption) {
 
 TEST_F(LengthsTest, ListOptions) {
     const std::size_t whole =
-        offsetof(WNBD_OPTION_LIST, Options) + engine::option_count * sizeof(WNBD_OPTION);
+        offsetof(WNBD_OPTION_LIST, Options) + option_count * sizeof(WNBD_OPTION);
     check({.command = bytes(command_for<WNBD_IOCTL_LIST_DRV_OPT_COMMAND>(IOCTL_WNBD_LIST_DRV_OPT)),
            .output = whole,
            .no_room = nt::buffer_overflow,

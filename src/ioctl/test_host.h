@@ -97,8 +97,8 @@ constexpr INT foreign_process = 4321;
 class Host {
   public:
     Host() {
-        adapter->initialize(port);
         options.initialize(store);
+        adapter->initialize(port, &options);
         control.set_max_requests(8);
     }
     ~Host() {

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libwnbd/adapter.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "libwnbd/channel.h"
+#include "libwnbd/device_nodes.h"
 #include "libwnbd/log.h"
 
 namespace wnbd::libwnbd {
 
 namespace {
-
-// Enabling may fail while Windows is still busy with the disable; leaving the adapter disabled is
-// the worst outcome, so it is tried this often.
-constexpr unsigned enable_attempts_max = 5;
-constexpr DWORD enable_retry_ms = 500;
 
 DWORD read_interface(HDEVINFO set, SP_DEVICE_INTERFACE_DATA& interface_data,
                      AdapterInterface& found) {
@@ -35,28 +32,24 @@ DWORD read_interface(HDEVINFO set, SP_DEVICE_INTERFACE_DATA& interface_data,
     return ERROR_SUCCESS;
 }
 
+/// An adapter that is disabled has no interface, but it is there.
+bool has_device_node() {
+    std::vector<std::wstring> nodes;
+    if (find_device_nodes(nodes) != ERROR_SUCCESS) return false;
+    DEVINST device = 0;
+    return std::ranges::any_of(nodes, [&](const std::wstring& node) {
+        return locate_device(node, device) == ERROR_SUCCESS;
+    });
+}
+
 DWORD open_first_adapter(UniqueHandle& adapter, AdapterInterface& opened) {
     std::vector<AdapterInterface> adapters;
     DWORD error = find_adapters(adapters);
     if (error != ERROR_SUCCESS) return error;
-    if (adapters.empty()) return ERROR_NO_MORE_ITEMS;
+    if (adapters.empty()) return has_device_node() ? ERROR_FILE_NOT_FOUND : ERROR_NO_MORE_ITEMS;
     error = open_adapter(adapters.front().path, adapter);
     if (error == ERROR_SUCCESS) opened = adapters.front();
     return error;
-}
-
-DWORD enable_again(DEVINST device) {
-    CONFIGRET result = CR_SUCCESS;
-    for (unsigned attempt = 1; attempt <= enable_attempts_max; ++attempt) {
-        result = CM_Enable_DevNode(device, 0);
-        if (result == CR_SUCCESS) return ERROR_SUCCESS;
-        LOG_WARNING("could not enable the adapter, attempt %u of %u: CONFIGRET %#lx", attempt,
-                    enable_attempts_max, result);
-        Sleep(enable_retry_ms);
-    }
-    LOG_ERROR("the adapter stays disabled: CONFIGRET %#lx. Enable it in the device manager.",
-              result);
-    return ERROR_NOT_READY;
 }
 
 }  // namespace
@@ -88,9 +81,13 @@ DWORD open_adapter(const std::wstring& path, UniqueHandle& adapter) {
     return ERROR_SUCCESS;
 }
 
-DWORD open_own_adapter(UniqueHandle& adapter) {
+DWORD open_adapter_interface(UniqueHandle& adapter) {
     AdapterInterface opened;
-    const DWORD error = open_first_adapter(adapter, opened);
+    return open_first_adapter(adapter, opened);
+}
+
+DWORD open_own_adapter(UniqueHandle& adapter) {
+    const DWORD error = open_adapter_interface(adapter);
     if (error == ERROR_SUCCESS) return ERROR_SUCCESS;
     LOG_WARNING("could not open the WNBD adapter: %s", error_text(error).c_str());
     return ERROR_OPEN_FAILED;
@@ -115,8 +112,7 @@ DWORD WnbdOpenAdapter(PHANDLE Handle) {
     if (Handle == nullptr) return ERROR_INVALID_PARAMETER;
     return guarded([&]() -> DWORD {
         UniqueHandle adapter;
-        AdapterInterface opened;
-        const DWORD error = open_first_adapter(adapter, opened);
+        const DWORD error = open_adapter_interface(adapter);
         if (error == ERROR_SUCCESS) *Handle = adapter.release();
         return error;
     });
@@ -134,31 +130,6 @@ DWORD WnbdGetAdapterDevInst(PDEVINST DeviceInst) {
         if (located == ERROR_SUCCESS) *DeviceInst = device;
         return located;
     });
-}
-
-DWORD WnbdResetAdapter(VOID) {
-    return guarded([]() -> DWORD {
-        DEVINST device = 0;
-        const DWORD error = WnbdGetAdapterDevInst(&device);
-        if (error != ERROR_SUCCESS) return error;
-        const CONFIGRET result = CM_Disable_DevNode(device, CM_DISABLE_UI_NOT_OK);
-        if (result == CR_REMOVE_VETOED) return ERROR_BUSY;
-        if (result != CR_SUCCESS) {
-            LOG_ERROR("could not disable the adapter: CONFIGRET %#lx", result);
-            return ERROR_REMOVE_FAILED;
-        }
-        return enable_again(device);
-    });
-}
-
-DWORD WnbdResetAdapterEx(DWORD TimeoutMs, DWORD RetryIntervalMs) {
-    const ULONGLONG begin = GetTickCount64();
-    for (;;) {
-        const DWORD error = WnbdResetAdapter();
-        if (error != ERROR_BUSY) return error;
-        if (TimeoutMs != 0 && GetTickCount64() - begin + RetryIntervalMs > TimeoutMs) return error;
-        Sleep(RetryIntervalMs);
-    }
 }
 
 }  // extern "C"

@@ -20,6 +20,9 @@ struct AdapterInterface {
 /// Opens an adapter for overlapped I/O.
 [[nodiscard]] DWORD open_adapter(const std::wstring& path, UniqueHandle& adapter);
 
+/// WnbdOpenAdapter.
+[[nodiscard]] DWORD open_adapter_interface(UniqueHandle& adapter);
+
 /// WnbdOpenAdapter with the error that functions give which open the adapter by themselves:
 /// ERROR_OPEN_FAILED, the reason logged.
 [[nodiscard]] DWORD open_own_adapter(UniqueHandle& adapter);

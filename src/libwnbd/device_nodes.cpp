@@ -93,6 +93,20 @@ DWORD create_device_node(const std::wstring& inf_path, std::wstring& instance_id
     return register_device_node(set.get(), class_name, class_guid, instance_id);
 }
 
+DWORD find_device_nodes(std::vector<std::wstring>& instance_ids) {
+    const DeviceSet set(SetupDiGetClassDevsW(nullptr, L"ROOT", nullptr, DIGCF_ALLCLASSES));
+    if (!set.valid()) return last_error();
+    for (DWORD index = 0;; ++index) {
+        SP_DEVINFO_DATA device{};
+        device.cbSize = sizeof(device);
+        if (!SetupDiEnumDeviceInfo(set.get(), index, &device)) return ERROR_SUCCESS;
+        wchar_t id[MAX_DEVICE_ID_LEN]{};
+        if (is_ours(set.get(), device) &&
+            SetupDiGetDeviceInstanceIdW(set.get(), &device, id, MAX_DEVICE_ID_LEN, nullptr))
+            instance_ids.emplace_back(id);
+    }
+}
+
 DWORD remove_device_nodes(BOOL& reboot_required) {
     // Not only what is present: nodes without a driver are just what is to be cleaned up.
     const DeviceSet set(SetupDiGetClassDevsW(nullptr, L"ROOT", nullptr, DIGCF_ALLCLASSES));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "libwnbd/windows_handles.h"
 
@@ -10,6 +11,9 @@ namespace wnbd::libwnbd {
 
 /// Makes a device node for the class an INF is of. `instance_id` receives its name.
 [[nodiscard]] DWORD create_device_node(const std::wstring& inf_path, std::wstring& instance_id);
+
+/// The instance ids of our device nodes, present or left over.
+[[nodiscard]] DWORD find_device_nodes(std::vector<std::wstring>& instance_ids);
 
 /// Removes every device node with our hardware id, present or left over, whose class is none or
 /// SCSI adapter. Goes on after a failure and returns the first. `reboot_required` is only ever set.

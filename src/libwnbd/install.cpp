@@ -16,8 +16,6 @@ namespace {
 constexpr DWORD adapter_appears_ms = 15000;
 constexpr DWORD adapter_poll_ms = 100;
 
-const char* const new_mappings_allowed = "NewMappingsAllowed";
-
 /// Windows itself tells the truth only here; GetVersionEx depends on the program's manifest.
 bool windows_is_new_enough() {
     using RtlGetVersion = LONG(WINAPI*)(RTL_OSVERSIONINFOW*);
@@ -99,21 +97,12 @@ DWORD create_adapter(const std::wstring& inf_path, BOOL& reboot_required) {
     return error;
 }
 
-/// Removes the disks of one adapter. When that fails, new mappings are as before: a failed
-/// uninstall leaves a working driver.
 DWORD remove_disks(const AdapterInterface& found) {
     UniqueHandle adapter;
-    DWORD error = open_adapter(found.path, adapter);
+    const DWORD error = open_adapter(found.path, adapter);
     if (error == ERROR_FILE_NOT_FOUND) return ERROR_SUCCESS;  // disabled: it has no disks
     if (error != ERROR_SUCCESS) return error;
-    WNBD_OPTION_VALUE before{};
-    const DWORD known =
-        WnbdIoctlGetDrvOpt(adapter.get(), new_mappings_allowed, &before, FALSE, nullptr);
-    error = WnbdRemoveAllDisks(adapter.get());
-    if (error != ERROR_SUCCESS && known == ERROR_SUCCESS)
-        static_cast<void>(
-            WnbdIoctlSetDrvOpt(adapter.get(), new_mappings_allowed, &before, FALSE, nullptr));
-    return error;
+    return WnbdRemoveAllDisks(adapter.get());
 }
 
 DWORD uninstall(BOOL& reboot_required) {

@@ -10,6 +10,7 @@
 #include "libwnbd/device_control.h"
 #include "libwnbd/disk.h"
 #include "libwnbd/log.h"
+#include "libwnbd/mapping_pause.h"
 
 namespace wnbd::libwnbd {
 
@@ -102,13 +103,6 @@ DWORD remove_hard(HANDLE adapter, const char* name, WNBD_CONNECTION_ID connectio
     return WnbdIoctlRemove(adapter, name, &command_options, nullptr);
 }
 
-DWORD set_new_mappings_allowed(HANDLE adapter, bool allowed) {
-    WNBD_OPTION_VALUE value{};
-    value.Type = WnbdOptBool;
-    value.Data.AsBool = allowed ? TRUE : FALSE;
-    return WnbdIoctlSetDrvOpt(adapter, "NewMappingsAllowed", &value, FALSE, nullptr);
-}
-
 /// The list in a buffer that fits. Disks may appear while it is being sized.
 DWORD list_disks(HANDLE adapter, std::vector<WNBD_CONNECTION_INFO>& disks) {
     DWORD size = 0;
@@ -130,7 +124,7 @@ DWORD list_disks(HANDLE adapter, std::vector<WNBD_CONNECTION_INFO>& disks) {
 }
 
 DWORD remove_all_disks(HANDLE adapter) {
-    DWORD first_error = set_new_mappings_allowed(adapter, false);
+    DWORD first_error = pause_new_mappings(adapter);
     if (first_error != ERROR_SUCCESS) {
         LOG_ERROR("could not forbid new mappings: %s", error_text(first_error).c_str());
         return first_error;
@@ -146,6 +140,7 @@ DWORD remove_all_disks(HANDLE adapter) {
         LOG_ERROR("could not remove \"%s\": %s", name, error_text(error).c_str());
         if (first_error == ERROR_SUCCESS) first_error = error;
     }
+    if (first_error != ERROR_SUCCESS) static_cast<void>(resume_new_mappings(adapter));
     return first_error;
 }
 

@@ -161,6 +161,18 @@ class Lab:
         if getattr(self, "log_file", None):
             self.log_file.close()
 
+    def restart(self):
+        """Ends everything and starts anew, as a reboot would: the registry stays, the driver is loaded
+        again."""
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+        stop_prefix(self.prefix)
+        for child in self.children:
+            child.wait(timeout=30)
+        self.log_file.close()
+        self._start_server()
+
     def _copy_template(self):
         # Programs in a prefix are never written in place, so they can be shared by hard links; the
         # registry is written and is copied.
@@ -196,7 +208,7 @@ class Lab:
         # The kernel process inherits the standard error of what starts the wineserver: the driver's
         # messages go to a file from there on. When the last program of a prefix ends, Wine stops its
         # services too, and with them the driver: a shell that waits for input keeps all up.
-        self.log_file = open(self.driver_log_path, "wb")
+        self.log_file = open(self.driver_log_path, "ab")
         holder = subprocess.Popen(["wine", "cmd"], env=self.environment(), stdin=subprocess.PIPE,
                                   stdout=subprocess.DEVNULL, stderr=self.log_file)
         self.children.append(holder)

@@ -9,6 +9,9 @@
 namespace wnbd::client {
 namespace {
 
+/// WnbdOpenAdapter's error for an adapter that is there, but disabled.
+constexpr DWORD error_not_started = ERROR_FILE_NOT_FOUND;
+
 class Adapter {
   public:
     Adapter() noexcept : code_(WnbdOpenAdapter(&handle_)) {}
@@ -27,56 +30,48 @@ class Adapter {
 };
 
 /// Runs one command of the driver that needs nothing but the adapter.
-DWORD send(std::string_view what, DWORD (*command)(HANDLE, LPOVERLAPPED)) {
+DWORD send(
+    std::string_view what, DWORD (*command)(HANDLE, LPOVERLAPPED),
+    const char* (*detail_of)(DWORD) = [](DWORD) { return ""; }) {
     const Adapter adapter;
     if (adapter.code() != ERROR_SUCCESS) {
         return report_adapter_failure(what, ERROR_OPEN_FAILED, adapter.code());
     }
     const DWORD code = command(adapter.handle(), nullptr);
-    return code == ERROR_SUCCESS ? code : report_failure(Task::other, what, code);
+    return code == ERROR_SUCCESS ? code : report_failure(Task::other, what, code, detail_of(code));
 }
 
-DWORD remove_all_and_reset(DWORD timeout_ms, DWORD interval_ms) {
-    {
-        // Closed before the reset: an open handle would keep the adapter in use.
-        const Adapter adapter;
-        if (adapter.code() != ERROR_SUCCESS) {
-            return report_adapter_failure("Could not open the adapter", adapter.code(),
-                                          adapter.code());
-        }
-        print_error("Forcefully removing WNBD disk mappings.");
-        const DWORD code = WnbdRemoveAllDisks(adapter.handle());
-        if (code != ERROR_SUCCESS) {
-            return report_failure(Task::other,
-                                  "Could not remove the disks, the adapter is not reset", code);
-        }
-    }
-    const DWORD code = WnbdResetAdapterEx(timeout_ms, interval_ms);
-    return code == ERROR_SUCCESS ? code
-                                 : report_failure(Task::reset, "Could not reset the adapter", code);
+/// The handle is closed when this returns: it would keep the adapter in use.
+DWORD remove_all_disks() {
+    const Adapter adapter;
+    if (adapter.code() == error_not_started) return ERROR_SUCCESS;  // then it has no disks
+    if (adapter.code() != ERROR_SUCCESS)
+        return report_adapter_failure("Could not open the adapter", adapter.code(), adapter.code());
+    print_error("Forcefully removing WNBD disk mappings.");
+    const DWORD code = WnbdRemoveAllDisks(adapter.handle());
+    if (code == ERROR_SUCCESS) return code;
+    return report_failure(Task::other, "Could not remove the disks, the adapter is not reset",
+                          code);
 }
 
 }  // namespace
 
+// The library sees to it that new mappings are refused meanwhile and allowed again afterwards.
 DWORD run_reset_adapter(const Arguments& arguments) {
     const auto timeout = milliseconds(arguments, "reset-timeout", 10);
     const auto interval = milliseconds(arguments, "reset-retry-interval", 1);
     if (!timeout || !interval) return ERROR_INVALID_PARAMETER;
-
-    if (!arguments.has("hard-disconnect-mappings")) {
-        constexpr std::string_view what = "Could not reset the adapter";
-        if (const Adapter adapter; adapter.code() != ERROR_SUCCESS) {
-            return report_adapter_failure(what, adapter.code(), adapter.code());
-        }
-        const DWORD code = WnbdResetAdapterEx(*timeout, *interval);
-        return code == ERROR_SUCCESS ? code : report_failure(Task::reset, what, code);
+    if (arguments.has("hard-disconnect-mappings")) {
+        if (const DWORD code = remove_all_disks(); code != ERROR_SUCCESS) return code;
     }
-    const DWORD code = remove_all_and_reset(*timeout, *interval);
-    // WnbdRemoveAllDisks forbids new mappings; whatever happened since, they are allowed again.
-    const DWORD allowed = WnbdResetDrvOpt("NewMappingsAllowed", FALSE);
-    if (code != ERROR_SUCCESS) return code;
-    if (allowed == ERROR_SUCCESS) return allowed;
-    return report_failure(Task::option, "Could not reset the option 'NewMappingsAllowed'", allowed);
+    constexpr std::string_view what = "Could not reset the adapter";
+    const DWORD code = WnbdResetAdapterEx(*timeout, *interval);
+    switch (code) {
+        case ERROR_SUCCESS: return code;
+        case ERROR_NO_MORE_ITEMS:
+        case ERROR_ACCESS_DENIED: return report_adapter_failure(what, code, code);
+        default: return report_failure(Task::reset, what, code);
+    }
 }
 
 DWORD run_ping(const Arguments& arguments) {
@@ -88,7 +83,12 @@ DWORD run_ping(const Arguments& arguments) {
 }
 
 DWORD run_reload_config(const Arguments& /*arguments*/) {
-    return send("Could not reload the driver's options", WnbdIoctlReloadConfig);
+    return send("Could not reload the driver's options", WnbdIoctlReloadConfig, [](DWORD code) {
+        return code == ERROR_INVALID_PARAMETER || code == ERROR_INVALID_HANDLE
+                   ? "a stored value is out of range or of a wrong type and was ignored; the "
+                     "driver's log names it"
+                   : "";
+    });
 }
 
 }  // namespace wnbd::client

@@ -2,9 +2,11 @@
 // list-opt, get-opt, set-opt and reset-opt: four views of one small table of the driver.
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "client/commands/commands.h"
 #include "client/commands/growing_list.h"
+#include "client/option_range.h"
 #include "client/option_text.h"
 #include "client/system.h"
 #include "client/text.h"
@@ -17,9 +19,14 @@ BOOLEAN is_persistent(const Arguments& arguments) {
     return arguments.has("persistent") ? TRUE : FALSE;
 }
 
-DWORD report_option(std::string_view verb, const std::string& name, DWORD code) {
-    return report_failure(
-        Task::option, "Could not " + std::string(verb) + " the option " + in_quotes(name), code);
+DWORD report_option(std::string_view verb, const std::string& name, DWORD code, bool persistent) {
+    std::string detail;
+    if (code == ERROR_FILE_NOT_FOUND) detail = option_absence_text(name, persistent);
+    if (code == ERROR_INVALID_PARAMETER || code == ERROR_INVALID_HANDLE)
+        detail = option_range_text(name);
+    return report_failure(Task::option,
+                          "Could not " + std::string(verb) + " the option " + in_quotes(name), code,
+                          std::move(detail));
 }
 
 }  // namespace
@@ -43,7 +50,8 @@ DWORD run_get_opt(const Arguments& arguments) {
     if (name.empty()) return report_missing("option name");
     WNBD_OPTION_VALUE value{};
     const DWORD code = WnbdGetDrvOpt(name.c_str(), &value, is_persistent(arguments));
-    if (code != ERROR_SUCCESS) return report_option("read", name, code);
+    if (code != ERROR_SUCCESS)
+        return report_option("read", name, code, arguments.has("persistent"));
     return print(option_text(name, value, arguments.format()));
 }
 
@@ -61,14 +69,16 @@ DWORD run_set_opt(const Arguments& arguments) {
     }
     std::ranges::copy(units, value.Data.AsWstr);
     const DWORD code = WnbdSetDrvOpt(name.c_str(), &value, is_persistent(arguments));
-    return code == ERROR_SUCCESS ? code : report_option("set", name, code);
+    if (code == ERROR_SUCCESS) return code;
+    return report_option("set", name, code, arguments.has("persistent"));
 }
 
 DWORD run_reset_opt(const Arguments& arguments) {
     const std::string name = arguments.text("name");
     if (name.empty()) return report_missing("option name");
     const DWORD code = WnbdResetDrvOpt(name.c_str(), is_persistent(arguments));
-    return code == ERROR_SUCCESS ? code : report_option("reset", name, code);
+    if (code == ERROR_SUCCESS) return code;
+    return report_option("reset", name, code, arguments.has("persistent"));
 }
 
 }  // namespace wnbd::client

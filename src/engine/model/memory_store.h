@@ -3,6 +3,8 @@
 
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/options.h"
 
@@ -28,9 +30,14 @@ class MemoryStore final : public OptionStore {
         return values.erase(name) == 1 ? nt::success : nt::object_name_not_found;
     }
 
+    void ignored(const char* name, nt::Status why) noexcept override {
+        ignored_values.emplace_back(name, why);
+    }
+
     std::map<std::u16string, std::int64_t> values;
     std::map<std::u16string, nt::Status> read_faults;
     nt::Status write_fault = nt::success;
+    std::vector<std::pair<std::string, nt::Status>> ignored_values;
 };
 
 }  // namespace wnbd::engine::model
