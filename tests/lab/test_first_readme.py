@@ -114,17 +114,6 @@ class FirstReadme(unittest.TestCase):
                          ["wnbd-client.exe", "libwnbd.dll", "wnbd.sys"])
         self.assertEqual(len({line.split(": ")[1] for line in lines}), 1, lines)
 
-    def test_its_ten_options_are_listed_with_their_defaults(self):
-        options = {"LogLevel": "1", "NewMappingsAllowed": "true", "EtwLoggingEnabled": "true",
-                   "WppLoggingEnabled": "false", "DbgPrintEnabled": "true",
-                   "MaxIOReqPerAdapter": "1000", "MaxIOReqPerLun": "255",
-                   "RemoveStaleConnections": "true", "StaleReqTimeoutMs": "15000",
-                   "StaleConnTimeoutMs": "60000"}
-        listed = self.lab.client("list-opt").check().stdout.splitlines()
-        self.assertEqual([re.sub(r" +:", " :", line) for line in listed],
-                         [f"{name} : {value} (Default: {value})"
-                          for name, value in options.items()])
-
     def test_uninstalling_takes_mapped_disks_and_adapter_along(self):
         children = [self.lab.map(name, "--memory", "1M")[0] for name in ("one", "two")]
         self.lab.client("uninstall-driver").check()
