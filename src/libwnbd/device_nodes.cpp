@@ -4,6 +4,7 @@
 #include <cwchar>
 #include <vector>
 
+#include "libwnbd/adapter.h"
 #include "libwnbd/log.h"
 
 namespace wnbd::libwnbd {
@@ -105,6 +106,16 @@ DWORD find_device_nodes(std::vector<std::wstring>& instance_ids) {
             SetupDiGetDeviceInstanceIdW(set.get(), &device, id, MAX_DEVICE_ID_LEN, nullptr))
             instance_ids.emplace_back(id);
     }
+}
+
+ULONG device_problem(const std::wstring& instance_id) {
+    DEVINST device = 0;
+    ULONG status = 0;
+    ULONG problem = 0;
+    if (locate_device(instance_id, device) != ERROR_SUCCESS ||
+        CM_Get_DevNode_Status(&status, &problem, device, 0) != CR_SUCCESS)
+        return 0;
+    return (status & DN_HAS_PROBLEM) != 0 ? problem : 0;
 }
 
 DWORD remove_device_nodes(BOOL& reboot_required) {

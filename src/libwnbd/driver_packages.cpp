@@ -5,6 +5,8 @@
 
 #include <newdev.h>
 
+#include <array>
+#include <cstring>
 #include <cwchar>
 #include <vector>
 
@@ -61,22 +63,76 @@ bool is_ours(const InfFile& inf) {
     return false;
 }
 
-std::wstring inf_folder() {
+std::wstring windows_folder() {
     wchar_t windows[MAX_PATH]{};
     GetSystemWindowsDirectoryW(windows, MAX_PATH);
-    return std::wstring(windows) + L"\\INF\\";
+    return windows;
 }
 
+std::wstring inf_folder() {
+    return windows_folder() + L"\\INF\\";
+}
+
+std::wstring folder_of(const std::wstring& path) {
+    return path.substr(0, path.find_last_of(L'\\') + 1);
+}
+
+/// Windows calls a package it keeps oem<n>.inf; Wine leaves it its name.
 std::vector<std::wstring> package_names(const std::wstring& folder) {
     std::vector<std::wstring> names;
-    WIN32_FIND_DATAW found{};
-    const HANDLE search = FindFirstFileW((folder + L"oem*.inf").c_str(), &found);
-    if (search == INVALID_HANDLE_VALUE) return names;
-    do {
-        names.emplace_back(found.cFileName);
-    } while (FindNextFileW(search, &found));
-    FindClose(search);
+    for (const wchar_t* const pattern : {L"oem*.inf", L"wnbd.inf"}) {
+        WIN32_FIND_DATAW found{};
+        const HANDLE search = FindFirstFileW((folder + pattern).c_str(), &found);
+        if (search == INVALID_HANDLE_VALUE) continue;
+        do {
+            names.emplace_back(found.cFileName);
+        } while (FindNextFileW(search, &found));
+        FindClose(search);
+    }
     return names;
+}
+
+/// The name under %windir%\INF of the INF that a device was installed by, or nothing.
+std::wstring inf_of_device(const std::wstring& instance_id) {
+    const DeviceSet set(SetupDiCreateDeviceInfoList(nullptr, nullptr));
+    if (!set.valid()) return {};
+    SP_DEVINFO_DATA device{};
+    device.cbSize = sizeof(device);
+    if (!SetupDiOpenDeviceInfoW(set.get(), instance_id.c_str(), nullptr, 0, &device)) return {};
+    HKEY const key =
+        SetupDiOpenDevRegKey(set.get(), &device, DICS_FLAG_GLOBAL, 0, DIREG_DRV, KEY_QUERY_VALUE);
+    if (key == INVALID_HANDLE_VALUE) return {};
+    wchar_t name[MAX_PATH]{};
+    DWORD bytes = sizeof(name) - sizeof(wchar_t);
+    DWORD type = 0;
+    const LSTATUS error =
+        RegQueryValueExW(key, L"InfPath", nullptr, &type, reinterpret_cast<BYTE*>(name), &bytes);
+    RegCloseKey(key);
+    return error == ERROR_SUCCESS && type == REG_SZ ? name : std::wstring();
+}
+
+bool same_content(const std::wstring& first, const std::wstring& second) {
+    std::array<UniqueHandle, 2> files;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        const std::wstring& path = i == 0 ? first : second;
+        files[i] = UniqueHandle(CreateFileW(path.c_str(), GENERIC_READ,
+                                            FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
+                                            OPEN_EXISTING, 0, nullptr));
+        if (!files[i].valid()) return false;
+    }
+    std::array<std::vector<char>, 2> blocks;
+    for (;;) {
+        std::array<DWORD, 2> lengths{};
+        for (std::size_t i = 0; i < files.size(); ++i) {
+            blocks[i].resize(std::size_t{64} << 10);
+            if (!ReadFile(files[i].get(), blocks[i].data(), static_cast<DWORD>(blocks[i].size()),
+                          &lengths[i], nullptr))
+                return false;
+        }
+        if (lengths[0] != lengths[1]) return false;
+        if (lengths[0] == 0) return true;
+        if (std::memcmp(blocks[0].data(), blocks[1].data(), lengths[0]) != 0) return false;
+    }
 }
 
 }  // namespace
@@ -93,7 +149,7 @@ DWORD check_package(const std::wstring& inf_path) {
     }
     std::vector<std::wstring> files = inf.keys(L"SourceDisksFiles");
     files.emplace_back(L"wnbd.cat");
-    const std::wstring folder = inf_path.substr(0, inf_path.find_last_of(L'\\') + 1);
+    const std::wstring folder = folder_of(inf_path);
     for (const auto& name : files) {
         const std::wstring path = folder + name;
         if (GetFileAttributesW(path.c_str()) != INVALID_FILE_ATTRIBUTES) continue;
@@ -101,6 +157,15 @@ DWORD check_package(const std::wstring& inf_path) {
         return ERROR_FILE_NOT_FOUND;
     }
     return ERROR_SUCCESS;
+}
+
+bool device_has_package(const std::wstring& instance_id, const std::wstring& inf_path) {
+    const std::wstring name = inf_of_device(instance_id);
+    if (name.empty() || !same_content(inf_folder() + name, inf_path)) return false;
+    const std::wstring drivers = windows_folder() + L"\\System32\\drivers\\";
+    for (const auto& file : InfFile(inf_path).keys(L"SourceDisksFiles"))
+        if (!same_content(drivers + file, folder_of(inf_path) + file)) return false;
+    return true;
 }
 
 DWORD install_package(const std::wstring& inf_path, BOOL& reboot_required) {

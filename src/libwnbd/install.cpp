@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Installing and uninstalling the driver: the order of things.
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,38 @@ namespace {
 /// How long a freshly installed driver may take to show its adapter.
 constexpr DWORD adapter_appears_ms = 15000;
 constexpr DWORD adapter_poll_ms = 100;
+
+/// How long another installation may take, before this one gives up.
+constexpr DWORD other_installation_ms = 120000;
+
+/// One installation or uninstallation at a time: two at once would each find no adapter, and each
+/// make one.
+class InstallationLock {
+  public:
+    InstallationLock() noexcept
+        : mutex_(CreateMutexW(nullptr, FALSE, L"Global\\WnbdInstallation")),
+          error_(mutex_.valid() ? wait() : last_error()) {}
+    InstallationLock(const InstallationLock&) = delete;
+    InstallationLock& operator=(const InstallationLock&) = delete;
+    ~InstallationLock() {
+        if (error_ == ERROR_SUCCESS) ReleaseMutex(mutex_.get());
+    }
+
+    [[nodiscard]] DWORD error() const noexcept { return error_; }
+
+  private:
+    [[nodiscard]] DWORD wait() const noexcept {
+        switch (WaitForSingleObject(mutex_.get(), other_installation_ms)) {
+            case WAIT_OBJECT_0:
+            case WAIT_ABANDONED: return ERROR_SUCCESS;
+            case WAIT_TIMEOUT: return ERROR_BUSY;
+            default: return last_error();
+        }
+    }
+
+    UniqueHandle mutex_;
+    DWORD error_;
+};
 
 /// Windows itself tells the truth only here; GetVersionEx depends on the program's manifest.
 bool windows_is_new_enough() {
@@ -77,6 +110,16 @@ DWORD wait_for_adapter() {
     }
 }
 
+/// Why a device does not start, as Device Manager would say it.
+std::string problem_text(const std::wstring& instance_id) {
+    const ULONG problem = device_problem(instance_id);
+    if (problem == 0) return "";
+    const char* const reason = problem == CM_PROB_UNSIGNED_DRIVER
+                                   ? ": Windows does not accept the driver's signature"
+                                   : "";
+    return " (code " + std::to_string(problem) + reason + ")";
+}
+
 DWORD create_adapter(const std::wstring& inf_path, BOOL& reboot_required) {
     std::wstring instance_id;
     DWORD error = create_device_node(inf_path, instance_id);
@@ -91,9 +134,11 @@ DWORD create_adapter(const std::wstring& inf_path, BOOL& reboot_required) {
     }
     if (reboot_required) return ERROR_SUCCESS;
     error = wait_for_adapter();
-    if (error != ERROR_SUCCESS)
-        LOG_ERROR("the driver was installed, but %s did not start: %s",
-                  to_utf8(instance_id).c_str(), error_text(error).c_str());
+    if (error != ERROR_SUCCESS) {
+        // Said here, since what comes next is taking the device back.
+        LOG_ERROR("%s did not start: %s%s", to_utf8(instance_id).c_str(), error_text(error).c_str(),
+                  problem_text(instance_id).c_str());
+    }
     return error;
 }
 
@@ -122,6 +167,20 @@ DWORD uninstall(BOOL& reboot_required) {
     return package_error != ERROR_SUCCESS ? package_error : error;
 }
 
+/// Installing twice is installing once; but what runs is never replaced underneath its disks.
+DWORD installed_already(const std::vector<AdapterInterface>& adapters,
+                        const std::wstring& inf_path) {
+    const bool same = std::ranges::all_of(adapters, [&inf_path](const AdapterInterface& adapter) {
+        return device_has_package(adapter.instance_id, inf_path);
+    });
+    if (!same) {
+        LOG_ERROR("another WNBD driver is installed");
+        return ERROR_DUPLICATE_FOUND;
+    }
+    LOG_INFO("%s is installed already", to_utf8(inf_path).c_str());
+    return ERROR_SUCCESS;
+}
+
 DWORD install(const char* file_name, BOOL& reboot_required) {
     if (!windows_is_new_enough()) return ERROR_NOT_SUPPORTED;
     std::wstring inf_path;
@@ -132,10 +191,7 @@ DWORD install(const char* file_name, BOOL& reboot_required) {
     std::vector<AdapterInterface> adapters;
     error = find_adapters(adapters);
     if (error != ERROR_SUCCESS) return error;
-    if (!adapters.empty()) {
-        LOG_ERROR("there is a WNBD adapter already");
-        return ERROR_DUPLICATE_FOUND;
-    }
+    if (!adapters.empty()) return installed_already(adapters, inf_path);
     error = remove_device_nodes(reboot_required);
     if (error != ERROR_SUCCESS) return error;
     error = create_adapter(inf_path, reboot_required);
@@ -151,14 +207,20 @@ extern "C" {
 DWORD WnbdInstallDriver(CONST CHAR* FileName, PBOOL RebootRequired) {
     if (FileName == nullptr) return ERROR_INVALID_PARAMETER;
     BOOL reboot = FALSE;
-    const DWORD error = guarded([&] { return install(FileName, reboot); });
+    const DWORD error = guarded([&] {
+        const InstallationLock lock;
+        return lock.error() != ERROR_SUCCESS ? lock.error() : install(FileName, reboot);
+    });
     if (reboot && RebootRequired != nullptr) *RebootRequired = TRUE;
     return error;
 }
 
 DWORD WnbdUninstallDriver(PBOOL RebootRequired) {
     BOOL reboot = FALSE;
-    const DWORD error = guarded([&] { return uninstall(reboot); });
+    const DWORD error = guarded([&] {
+        const InstallationLock lock;
+        return lock.error() != ERROR_SUCCESS ? lock.error() : uninstall(reboot);
+    });
     if (reboot && RebootRequired != nullptr) *RebootRequired = TRUE;
     return error;
 }
