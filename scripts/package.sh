@@ -20,10 +20,11 @@ read_version() {
 }
 
 lay_out() {
-    rm -rf "$tree" && mkdir -p "$tree"/{bin,driver,include,lib}
+    rm -rf "$tree" && mkdir -p "$tree"/{bin,driver,events,include,lib}
     cp LICENSE "$tree"
     cp out/windows/wnbd-client.exe out/windows/libwnbd.dll "$tree/bin"
     cp out/windows/wnbd.sys out/windows/wnbd.inf "$tree/driver"
+    cp src/driver/wnbdevents.xml "$tree/events"
     cp include/wnbd.h include/wnbd_ioctl.h "$tree/include"
     cp out/windows/libwnbd.dll.a "$tree/lib"
     # For Microsoft's and LLVM's linkers, in the form that they make themselves.

@@ -26,6 +26,13 @@ constexpr std::string_view not_installed =
     "The WNBD driver is not installed: run `wnbd-client install-driver <wnbd.inf>` as "
     "administrator.";
 
+constexpr std::string_view trust_signer =
+    "Add the signer's certificate (wnbd-test.cer of a test build) to the machine's stores Root and "
+    "TrustedPublisher.";
+constexpr std::string_view package_changed =
+    "The files are not those that were signed: take wnbd.inf, wnbd.sys and wnbd.cat of one "
+    "package.";
+
 constexpr auto rules = std::to_array<Rule>({
     {Task::disk, 2, no_such_disk},
     {Task::disk, 111, name_too_long},
@@ -51,9 +58,19 @@ constexpr auto rules = std::to_array<Rule>({
     {Task::install, 13, "Give the wnbd.inf that came with this program."},
     {Task::install, 31, "Give the wnbd.inf that came with this program."},
     {Task::install, 50, "WNBD needs Windows 10 version 1809 (10.0.17763) or newer."},
+    {Task::install, 170, "Another installation is running: wait for its end."},
+    {Task::install, 4319,
+     "A test-signed driver starts in test signing mode only (`bcdedit /set testsigning on`, Secure "
+     "Boot off); the System event log tells more."},
+    {Task::install, 0x800B0109, trust_signer},
+    {Task::install, 0xE0000242, trust_signer},
+    {Task::install, 0xE0000243, trust_signer},
+    {Task::install, 0xE000022F, package_changed},
+    {Task::install, 0xE000024B, package_changed},
     {Task::install, 0xE0000202, "Run `wnbd-client uninstall-driver` first."},
     {Task::install, 0xE0000235, "Run the 64-bit wnbd-client."},
     {Task::uninstall, 5, elevate},
+    {Task::uninstall, 170, "Another installation is running: wait for its end."},
     {Task::option, 2,
      "`wnbd-client list-opt` shows the options, with --persistent the stored ones."},
     {Task::option, 111, "`wnbd-client list-opt` shows the options."},

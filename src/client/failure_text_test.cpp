@@ -72,6 +72,10 @@ TEST(FailureText, AdviceDependsOnTheTask) {
     };
     EXPECT_NE(text(Task::disk, 2).find("wnbd-client list"), std::string::npos);
     EXPECT_NE(text(Task::install, 2).find("INF"), std::string::npos);
+    EXPECT_NE(text(Task::install, 4319).find("testsigning"), std::string::npos);
+    EXPECT_NE(text(Task::install, 0x800B0109).find("TrustedPublisher"), std::string::npos);
+    EXPECT_NE(text(Task::install, 0xE000024B).find("of one package"), std::string::npos);
+    EXPECT_NE(text(Task::uninstall, 170).find("Another installation"), std::string::npos);
     EXPECT_NE(text(Task::option, 2).find("list-opt"), std::string::npos);
     EXPECT_NE(text(Task::map, 183).find("Unmap that disk first"), std::string::npos);
     EXPECT_NE(text(Task::map, 111).find("255"), std::string::npos);

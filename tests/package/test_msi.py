@@ -17,13 +17,14 @@ COMPONENT_64_BIT = 0x100
 ROLLBACK = 0x100
 DEFERRED_AS_SYSTEM = 0x400 | 0x800
 PROGRAM_OF_THE_PRODUCT = 18
+PROGRAM_IN_A_FOLDER = 34
 VERSION_MAX_INCLUSIVE = 0x200
 
 NODES = r"HKLM\System\CurrentControlSet\Enum\Root\SCSIADAPTER"
 MACHINE_ENVIRONMENT = r"HKLM\System\CurrentControlSet\Control\Session Manager\Environment"
 
 FILES = {"LICENSE", "bin/wnbd-client.exe", "bin/libwnbd.dll", "driver/wnbd.sys", "driver/wnbd.inf",
-         "driver/wnbd.cat", "include/wnbd.h", "include/wnbd_ioctl.h", "lib/libwnbd.dll.a",
+         "driver/wnbd.cat", "events/wnbdevents.xml", "include/wnbd.h", "include/wnbd_ioctl.h", "lib/libwnbd.dll.a",
          "lib/libwnbd.lib"}
 
 
@@ -96,6 +97,22 @@ class Tables(unittest.TestCase):
             self.assertEqual(bool(kind & ROLLBACK), rolls_back, name)
             self.assertEqual(actions[name]["Source"], "client")
 
+    def test_the_event_manifest_is_registered_and_unregistered(self):
+        actions = self.rows("CustomAction", "Action")
+        order = {name: int(row["Sequence"])
+                 for name, row in self.rows("InstallExecuteSequence", "Action").items()}
+        for name, does, after, before in (
+            ("RegisterEvents", "im", "InstallFiles", "InstallFinalize"),
+            ("UndoRegisterEvents", "um", "InstallFiles", "RegisterEvents"),
+            ("UnregisterEvents", "um", "UninstallDriver", "RemoveFiles"),
+        ):
+            self.assertEqual(actions[name]["Target"],
+                             rf'"[System64Folder]wevtutil.exe" {does} "[EVENTSDIR]wnbdevents.xml"')
+            self.assertEqual(int(actions[name]["Type"]) & 0x3F, PROGRAM_IN_A_FOLDER)
+            self.assertEqual(bool(int(actions[name]["Type"]) & ROLLBACK), name.startswith("Undo"))
+            self.assertLess(order[after], order[name])
+            self.assertLess(order[name], order[before])
+
     def test_the_client_is_put_on_the_path(self):
         (row,) = self.rows("Environment", "Environment").values()
         self.assertEqual((row["Name"], row["Value"], row["Component_"]),
@@ -148,7 +165,8 @@ class InWine(unittest.TestCase):
         self.assertIsNone(self.key(NODES))
         self.assertIsNone(self.key(r"HKLM\Software\WNBD"))
         self.assertNotIn("WNBD", self.key(MACHINE_ENVIRONMENT))
-        self.assertEqual(list((self.lab.prefix / "drive_c/windows/inf").glob("oem*.inf")), [])
+        infs = self.lab.prefix / "drive_c/windows/inf"
+        self.assertEqual([*infs.glob("oem*.inf"), *infs.glob("wnbd.inf")], [])
 
     def test_the_driver_folder_installs_with_the_client_alone(self):
         self.lab.client("install-driver", self.lab.windows_path(Package().driver / "wnbd.inf")).check()
@@ -160,7 +178,7 @@ class InWine(unittest.TestCase):
 
     def test_without_the_driver_only_files_are_installed(self):
         self.assertEqual(self.msiexec("/i", "wnbd.msi", "ADDLOCAL=Program,Sdk"), 0)
-        self.assertEqual({name for name in FILES if not name.startswith("driver/")},
+        self.assertEqual({name for name in FILES if not name.startswith(("driver/", "events/"))},
                          set(files_below(self.programs)))
         self.assertIsNone(self.key(NODES))
         self.assertEqual(self.msiexec("/x", "wnbd.msi"), 0)
