@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The two examples of the API guide, built as the guide says, are disks that keep their data."""
+"""Programs written in C from the headers and the API guide, its two examples among them."""
 import os
 import re
 import shlex
@@ -30,6 +30,15 @@ def build(name, folder, result=None, extra=()):
     command = [str(program) if word == f"{name}.exe" else word for word in build_command(name)]
     subprocess.run([*command, *extra, "-Wall", "-Wextra", "-Werror", "-pedantic"], cwd=ROOT,
                    check=True)
+    return program
+
+
+def build_with(command, name, folder):
+    """A C11 program of this folder, by a compiler of the caller's choice."""
+    program = folder / f"{name}.exe"
+    subprocess.run([*command, "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Iinclude",
+                    "-o", str(program), "tests/lab/two_disks.c", "out/windows/libwnbd.dll.a"],
+                   cwd=ROOT, check=True)
     return program
 
 
@@ -64,6 +73,9 @@ class Examples(unittest.TestCase):
                               ["-DDeviceIoControl=LabDeviceIoControl",
                                "-DFlushFileBuffers=LabFlushFileBuffers",
                                "tests/lab/file_calls.c"]))
+        programs.append(build_with(["x86_64-w64-mingw32-gcc"], "two_disks_gcc", cls.work))
+        programs.append(build_with(["clang-19", "-target", "x86_64-w64-windows-gnu", "-fuse-ld=lld"],
+                                   "two_disks_clang", cls.work))
         cls.lab = cls.enterClassContext(Lab(files=programs))
         cls.lab.install()
 
@@ -156,6 +168,11 @@ class Examples(unittest.TestCase):
         cdb = bytes([0x42, 0, 0, 0, 0, 0, 0, 0, len(listed), 0])
         answer = self.lab.disktool("scsi", drive, cdb.hex(), "--out", listed.hex()).check()
         self.assertIn("status: 00", answer.stdout)
+
+    def test_a_consumer_serves_two_disks_whichever_compiler_built_it(self):
+        for name in ("two_disks_gcc.exe", "two_disks_clang.exe"):
+            done = self.lab.run(name, timeout=300)
+            self.assertEqual(done.code, 0, f"{name}\n{done.stdout}{done.stderr}")
 
     def test_what_cannot_be_a_disk_is_refused_in_one_line(self):
         odd = self.work / "odd"
