@@ -19,7 +19,8 @@ EXAMPLES = {name: ROOT / f"examples/{name}.c" for name in ("ram_disk", "file_dis
 
 def build_command(name):
     """The guide's own command line for an example."""
-    found = re.search(rf"^\s*(x86_64-w64-mingw32-gcc .*-o {name}\.exe .*)$", GUIDE.read_text(), re.M)
+    found = re.search(rf"^ *(x86_64-w64-mingw32-gcc .*-o {name}\.exe .*)$", GUIDE.read_text(),
+                      re.M)
     if found is None:
         raise AssertionError(f"{GUIDE} does not tell how to build {name}")
     return shlex.split(found.group(1))
@@ -74,8 +75,8 @@ class Examples(unittest.TestCase):
                                "-DFlushFileBuffers=LabFlushFileBuffers",
                                "tests/lab/file_calls.c"]))
         programs.append(build_with(["x86_64-w64-mingw32-gcc"], "two_disks_gcc", cls.work))
-        programs.append(build_with(["clang-19", "-target", "x86_64-w64-windows-gnu", "-fuse-ld=lld"],
-                                   "two_disks_clang", cls.work))
+        clang = ["clang-19", "-target", "x86_64-w64-windows-gnu", "-fuse-ld=lld"]
+        programs.append(build_with(clang, "two_disks_clang", cls.work))
         cls.lab = cls.enterClassContext(Lab(files=programs))
         cls.lab.install()
 
