@@ -12,6 +12,7 @@
 #include "engine/port.h"
 #include "engine/request_table.h"
 #include "scsi/disk.h"
+#include "scsi/reservations.h"
 
 namespace wnbd::engine {
 
@@ -98,6 +99,14 @@ class Disk {
     [[nodiscard]] Drain abort(const void* victim_srb, const StaleRule& rule,
                               ResetWait& wait) noexcept;
 
+    // --- Initiators. Every scsi::Command says which nexus it came by; the number is the host's.
+
+    /// The nexus is gone (a logout, a lost connection): what it RESERVEd is free, and what waited
+    /// to be told to it is forgotten. Its registration stays. The host may give the number to
+    /// another initiator once registered() is false.
+    void lose_nexus(scsi::Nexus nexus) noexcept;
+    [[nodiscard]] bool registered(scsi::Nexus nexus) noexcept;
+
     // --- From the serving process. PASSIVE_LEVEL, any thread.
 
     enum class Take : std::uint8_t {
@@ -134,7 +143,7 @@ class Disk {
     [[nodiscard]] std::uint64_t block_count() const noexcept {
         return block_count_.load(std::memory_order_relaxed);
     }
-    /// A new capacity; the initiator is told by a unit attention.
+    /// A new capacity; every initiator is told by a unit attention.
     void resize(std::uint64_t block_count) noexcept;
     [[nodiscard]] Counters counters() noexcept;
     [[nodiscard]] bool has_outstanding() noexcept;
@@ -144,10 +153,29 @@ class Disk {
     }
 
   private:
-    Start admit(void* srb, const scsi::BlockRequest& block) noexcept;
-    [[nodiscard]] bool take_unit_attention(std::span<const std::uint8_t> cdb,
+    /// What a drain is about: one SRB, the requests of some initiators, or everything.
+    struct Filter {
+        const void* victim = nullptr;
+        const scsi::NexusSet* initiators = nullptr;
+
+        [[nodiscard]] bool everything() const noexcept {
+            return victim == nullptr && initiators == nullptr;
+        }
+        [[nodiscard]] bool matches(const Request& request) const noexcept {
+            return (victim == nullptr || request.srb == victim) &&
+                   (initiators == nullptr || initiators->contains(request.nexus));
+        }
+    };
+    /// `command` is nullptr for what no initiator has sent.
+    Start admit(void* srb, const scsi::BlockRequest& block, const scsi::Command* command,
+                scsi::Answer& answer) noexcept;
+    [[nodiscard]] bool take_unit_attention(const scsi::Command& command,
                                            scsi::Answer& answer) noexcept;
-    Drain drain_matching(Cause cause, const void* victim, const StaleRule& rule,
+    void raise(const scsi::NexusSet& nexuses, std::uint8_t attention) noexcept;
+    [[nodiscard]] scsi::Answer run(const scsi::ReservationCommand& command,
+                                   scsi::Nexus nexus) noexcept;
+    [[nodiscard]] bool excluded_now(const scsi::Command& command) noexcept;
+    Drain drain_matching(Cause cause, const Filter& filter, const StaleRule& rule,
                          ResetWait* wait) noexcept;
     void end_drained(IntrusiveList<Request>& ended, Cause cause) noexcept;
     void end_owned(Request& request, Cause cause, const scsi::Answer& answer) noexcept;
@@ -162,8 +190,9 @@ class Disk {
     [[nodiscard]] Waiter* requeue_front(Request& request) noexcept;
     void leave_active(Request& request) noexcept;
     void count_end(const Request& request, Cause cause) noexcept;
-    void detach_matching(Cause cause, const void* victim, IntrusiveList<Request>& ended) noexcept;
-    [[nodiscard]] bool any_stale(const void* victim, const StaleRule& rule,
+    void detach_matching(Cause cause, const Filter& filter, IntrusiveList<Request>& ended) noexcept;
+    [[nodiscard]] bool excluded(const scsi::Command& command) noexcept;
+    [[nodiscard]] bool any_stale(const Filter& filter, const StaleRule& rule,
                                  std::uint64_t now) noexcept;
     void note_sign_of_life(std::uint64_t now) noexcept;
 
@@ -171,7 +200,11 @@ class Disk {
     std::atomic<DiskState> state_{DiskState::gone};
     std::atomic<std::uint64_t> connection_id_{0};
     std::atomic<std::uint64_t> block_count_{0};
-    std::atomic<std::uint16_t> unit_attention_{0};  // an AdditionalSense; 0 = none
+    /// What each initiator is to be told, a bit per unit attention.
+    std::atomic<std::uint8_t> attentions_[scsi::max_nexuses] = {};
+    /// reservations_.any(), to be asked without the lock: all that a reservation costs those who
+    /// have none.
+    std::atomic<bool> reserved_{false};
     scsi::Disk description_{};
 
     // References: the count, and above it the bit that lets no new one in.
@@ -197,6 +230,7 @@ class Disk {
     bool owes_aborted_ = false;    // among what it owes are requests that were aborted
     bool owes_unfetched_ = false;  // ... that were aborted before anybody came for them
     Counters counters_;
+    scsi::Reservations reservations_;
 };
 
 }  // namespace wnbd::engine

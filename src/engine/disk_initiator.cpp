@@ -3,16 +3,27 @@
 #include "engine/disk.h"
 
 namespace wnbd::engine {
+namespace {
+
+constexpr scsi::Answer reservation_conflict{scsi::Status::reservation_conflict, scsi::Sense{}, 0};
+
+}  // namespace
 
 Disk::Start Disk::start(void* srb, const scsi::Command& command, scsi::Answer& answer) noexcept {
     if (removing()) return Start::no_device;
-    if (take_unit_attention(command.cdb, answer)) return Start::answered;
+    if (take_unit_attention(command, answer)) return Start::answered;
     const scsi::Decision decision = scsi::decode(description_, block_count(), command);
-    if (const auto* const finished = std::get_if<scsi::Answer>(&decision)) {
-        answer = *finished;
-        return Start::answered;
+    if (const auto* const block = std::get_if<scsi::BlockRequest>(&decision)) {
+        return admit(srb, *block, &command, answer);
     }
-    return admit(srb, *std::get_if<scsi::BlockRequest>(&decision));
+    if (const auto* const about = std::get_if<scsi::ReservationCommand>(&decision)) {
+        answer = run(*about, command.nexus);
+    } else if (excluded_now(command)) {
+        answer = reservation_conflict;  // goes before any other refusal (SAM-5, status precedence)
+    } else {
+        answer = *std::get_if<scsi::Answer>(&decision);
+    }
+    return Start::answered;
 }
 
 Disk::Start Disk::flush(void* srb, scsi::Answer& answer) noexcept {
@@ -22,31 +33,29 @@ Disk::Start Disk::flush(void* srb, scsi::Answer& answer) noexcept {
     }
     scsi::BlockRequest block;
     block.action = scsi::Action::flush;
-    return admit(srb, block);
+    return admit(srb, block, nullptr, answer);
 }
 
-bool Disk::take_unit_attention(std::span<const std::uint8_t> cdb, scsi::Answer& answer) noexcept {
-    if (unit_attention_.load(std::memory_order_relaxed) == 0) return false;
-    if (!scsi::reports_unit_attention(cdb)) return false;
-    const std::uint16_t pending = unit_attention_.exchange(0);
-    if (pending == 0) return false;
-    answer =
-        scsi::refuse(scsi::SenseKey::unit_attention, static_cast<scsi::AdditionalSense>(pending));
-    return true;
-}
-
-Disk::Start Disk::admit(void* srb, const scsi::BlockRequest& block) noexcept {
+/// Reservations are looked at under the lock that lets the request in: whoever has preempted an
+/// initiator, and has been told so, never sees another write of its.
+Disk::Start Disk::admit(void* srb, const scsi::BlockRequest& block, const scsi::Command* command,
+                        scsi::Answer& answer) noexcept {
     const scsi::Step step = scsi::first_step(description_, block);
     const std::uint64_t now = platform::interrupt_time();
     Waiter* waiter = nullptr;
     {
         const platform::SpinGuard guard(queue_lock_);
         if (state_ != DiskState::online) return Start::no_device;
+        if (command != nullptr && excluded(*command)) {
+            answer = reservation_conflict;
+            return Start::answered;
+        }
         Request* const request = table_.take();
         if (request == nullptr) return Start::full;
         request->state = RequestState::pending;
         request->doomed = false;
         request->was_submitted = false;
+        request->nexus = command != nullptr ? command->nexus : scsi::Nexus{0};
         request->received_at = now;
         request->srb = srb;
         request->block = block;
@@ -65,25 +74,29 @@ Disk::Start Disk::admit(void* srb, const scsi::BlockRequest& block) noexcept {
 }
 
 Disk::Drain Disk::drain(Cause cause, const StaleRule& rule, ResetWait& wait) noexcept {
-    return drain_matching(cause, nullptr, rule, &wait);
+    return drain_matching(cause, Filter{}, rule, &wait);
 }
 
 Disk::Drain Disk::drain(Cause cause, const StaleRule& rule) noexcept {
-    return drain_matching(cause, nullptr, rule, nullptr);
+    return drain_matching(cause, Filter{}, rule, nullptr);
 }
 
 Disk::Drain Disk::abort(const void* victim_srb, const StaleRule& rule, ResetWait& wait) noexcept {
-    return drain_matching(Cause::aborted, victim_srb, rule, &wait);
+    return drain_matching(Cause::aborted, Filter{.victim = victim_srb}, rule, &wait);
 }
 
-Disk::Drain Disk::drain_matching(Cause cause, const void* victim, const StaleRule& rule,
+Disk::Drain Disk::drain_matching(Cause cause, const Filter& filter, const StaleRule& rule,
                                  ResetWait* wait) noexcept {
     Drain result;
     IntrusiveList<Request> ended;
     {
         const platform::SpinGuard guard(queue_lock_);
-        result.stale = any_stale(victim, rule, platform::interrupt_time());
-        detach_matching(cause, victim, ended);
+        result.stale = any_stale(filter, rule, platform::interrupt_time());
+        detach_matching(cause, filter, ended);
+        if (filter.everything()) {
+            reservations_.reset();
+            reserved_ = reservations_.any();
+        }
         if (doomed_count_ > 0) {
             result.finished = false;
             if (wait != nullptr) resets_.push_back(*wait);
@@ -98,14 +111,11 @@ Disk::Drain Disk::drain_matching(Cause cause, const void* victim, const StaleRul
 }
 
 /// Takes every matching request off its list, into `ended`; those under copy are doomed instead.
-void Disk::detach_matching(Cause cause, const void* victim,
+void Disk::detach_matching(Cause cause, const Filter& filter,
                            IntrusiveList<Request>& ended) noexcept {
-    const auto matches = [victim](const Request& request) {
-        return victim == nullptr || request.srb == victim;
-    };
     for (Request* request = pending_.front(); request != nullptr;) {
         Request* const next = pending_.after(*request);
-        if (matches(*request)) {
+        if (filter.matches(*request)) {
             if (request->was_submitted && scsi::runs_alone(request->block)) runs_alone_ = false;
             IntrusiveList<Request>::remove(*request);
             request->state = RequestState::ending;
@@ -115,7 +125,7 @@ void Disk::detach_matching(Cause cause, const void* victim,
     }
     for (Request* request = active_.front(); request != nullptr;) {
         Request* const next = active_.after(*request);
-        if (!matches(*request)) {
+        if (!filter.matches(*request)) {
             // Someone else's.
         } else if (request->state == RequestState::submitted) {
             leave_active(*request);
@@ -160,12 +170,12 @@ void Disk::settle_doomed() noexcept {
         port_->reset_done(reset->srb);
 }
 
-bool Disk::any_stale(const void* victim, const StaleRule& rule, std::uint64_t now) noexcept {
+bool Disk::any_stale(const Filter& filter, const StaleRule& rule, std::uint64_t now) noexcept {
     constexpr std::uint64_t ticks_per_ms = 10000;
     if (unanswered_since_ == 0) return false;
     if (now - unanswered_since_ <= rule.connection_timeout_ms * ticks_per_ms) return false;
     const auto too_old = [&](const Request& request) {
-        return (victim == nullptr || request.srb == victim) &&
+        return filter.matches(request) &&
                now - request.received_at > rule.request_timeout_ms * ticks_per_ms;
     };
     for (Request* r = active_.front(); r != nullptr; r = active_.after(*r))

@@ -15,7 +15,10 @@ bool Disk::prepare(std::uint64_t connection_id, const scsi::Disk& description,
     connection_id_ = connection_id;
     description_ = description;
     block_count_ = block_count;
-    unit_attention_ = 0;
+    for (auto& attention : attentions_)
+        attention = 0;
+    reservations_ = scsi::Reservations{};
+    reserved_ = false;
     active_count_ = 0;
     doomed_count_ = 0;
     runs_alone_ = false;
@@ -40,7 +43,7 @@ bool Disk::begin_removal() noexcept {
         const platform::SpinGuard guard(queue_lock_);
         if (state_ != DiskState::online) return false;
         state_ = DiskState::removing;
-        detach_matching(Cause::removed, nullptr, ended);
+        detach_matching(Cause::removed, Filter{}, ended);
     }
     if (references_.fetch_or(closed_bit) == 0) platform::set(idle_);
     end_drained(ended, Cause::removed);
@@ -82,11 +85,6 @@ bool Disk::acquire() noexcept {
 void Disk::release() noexcept {
     const std::uint64_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
     if (before == (closed_bit | 1)) platform::set(idle_);
-}
-
-void Disk::resize(std::uint64_t block_count) noexcept {
-    block_count_ = block_count;
-    unit_attention_ = static_cast<std::uint16_t>(scsi::AdditionalSense::capacity_data_has_changed);
 }
 
 Counters Disk::counters() noexcept {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "scsi/command.h"
+#include "scsi/reservations.h"
 
 namespace wnbd::engine {
 
@@ -20,7 +20,8 @@ enum class Cause : std::uint8_t {
 
 /// Implemented once per host. Every call may come at DISPATCH_LEVEL, from any thread, and is made
 /// with no engine lock held.
-class Port {
+/// The base class names initiator ports; who has more than one, or has real ones, overrides it.
+class Port : public scsi::NexusNames {
   public:
     /// Ends an SRB. Called exactly once for each SRB that Disk::start() took as pending.
     virtual void complete(void* srb, Cause cause, const scsi::Answer& answer) noexcept = 0;

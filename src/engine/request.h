@@ -37,6 +37,7 @@ struct Request : ListLink {
     bool doomed = false;          // flagged by a drain while a copy is under way
     Cause doom = Cause::aborted;  // how a doomed request ends
     bool was_submitted = false;   // user space has had a step of it
+    scsi::Nexus nexus = 0;        // who sent it
     std::uint16_t slot = 0;
     std::uint64_t generation = 0;
     std::uint64_t received_at = 0;  // interrupt time

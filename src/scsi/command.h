@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "scsi/disk.h"
+#include "scsi/nexus.h"
 #include "scsi/sense.h"
 
 namespace wnbd::scsi {
@@ -19,6 +20,8 @@ struct Command {
     std::span<std::uint8_t> data;
     /// Bytes the buffer holds, also when `data` is empty.
     std::size_t data_length = 0;
+    /// Who sent it.
+    Nexus nexus = 0;
 };
 
 /// The command is finished.
@@ -66,7 +69,33 @@ struct BlockRequest {
     } reservation;
 };
 
-using Decision = std::variant<Answer, BlockRequest>;
+/// A checked command about the disk's own reservations: Reservations (reservations.h) answers it.
+struct ReservationCommand {
+    enum class Kind : std::uint8_t { persistent_in, persistent_out, reserve, release };
+    Kind kind = Kind::persistent_in;
+    std::uint8_t service_action = 0;  // persistent_in, persistent_out
+    std::uint8_t scope = 0;           // persistent_out, as in the CDB
+    std::uint8_t type = 0;
+    std::uint64_t key = 0;  // persistent_out: RESERVATION KEY
+    std::uint64_t service_action_key = 0;
+    std::size_t list_length = 0;     // persistent_out: bytes of the parameter list
+    std::span<std::uint8_t> room{};  // persistent_in: where data-in may go
+};
+
+using Decision = std::variant<Answer, BlockRequest, ReservationCommand>;
+
+/// What a command is to a reservation of another initiator's (SPC-4 and SBC-3, commands allowed in
+/// the presence of various reservations).
+enum class Access : std::uint8_t {
+    unrestricted,  // passes all of them
+    readiness,     // TEST UNIT READY: passes persistent ones
+    reads,         // passes those that exclude writes
+    writes,        // passes none
+    reservations,  // about reservations: its own rules say
+};
+
+/// The access a CDB asks for. What decode() refuses as unknown is unrestricted.
+[[nodiscard]] Access access_of(const Disk& disk, std::span<const std::uint8_t> cdb) noexcept;
 
 /// Reads a CDB against a disk of `block_count` logical blocks. Every refusal is an Answer with
 /// CHECK CONDITION and sense data. Pure: touches nothing but command.data. Thread-safe.

@@ -109,6 +109,8 @@ Decision decode_write_same(const Context& context) noexcept;
 Decision decode_unmap(const Context& context) noexcept;
 Decision decode_persistent_reserve_in(const Context& context) noexcept;
 Decision decode_persistent_reserve_out(const Context& context) noexcept;
+Decision decode_reserve(const Context& context) noexcept;
+Decision decode_release(const Context& context) noexcept;
 Decision decode_test_unit_ready(const Context& context) noexcept;
 Decision decode_request_sense(const Context& context) noexcept;
 Decision decode_start_stop_unit(const Context& context) noexcept;

@@ -22,7 +22,7 @@ struct Disk {
     bool fua_supported = false;
     bool unmap_supported = false;     // thin provisioned
     bool unmap_reads_zeroes = false;  // unmapped blocks read as zeroes for certain (LBPRZ)
-    bool persistent_reservations_supported = false;
+    bool persistent_reservations_supported = false;  // by the storage, which is asked
 
     bool has_naa = false;
     std::uint8_t naa[16] = {};

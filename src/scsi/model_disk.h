@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "scsi/limits.h"
+#include "scsi/reservations.h"
 #include "scsi/step.h"
 
 namespace wnbd::scsi {
@@ -32,6 +33,8 @@ class ModelDisk {
         const Decision decision = decode(disk, blocks, Command{cdb, data, data.size()});
         if (const auto* const answer = std::get_if<Answer>(&decision))
             return checked(*answer, data);
+        if (const auto* const about = std::get_if<ReservationCommand>(&decision))
+            return checked(run_reservation(*about), data);
         const BlockRequest& request = *std::get_if<BlockRequest>(&decision);
         if (request.data_length > data.size()) violate("more data than the initiator's buffer");
         std::optional<Step> step = first_step(disk, request);
@@ -61,9 +64,19 @@ class ModelDisk {
     std::vector<std::uint8_t> reservation_reply;
     std::vector<std::uint8_t> reservation_parameters;
     std::uint8_t unmapped_pattern = 0;  // what an unmapped block reads as
+    Reservations reservations;
 
   private:
     static constexpr std::size_t step_count_max = 100'000;
+
+    struct Names final : NexusNames {};
+
+    Answer run_reservation(const ReservationCommand& command) {
+        if (command.kind == ReservationCommand::Kind::persistent_in)
+            return reservations.report(command, Names());
+        Consequences consequences;
+        return reservations.change(0, command, consequences);
+    }
 
     void violate(const char* what) { violations.emplace_back(what); }
 

@@ -11,7 +11,12 @@
 namespace wnbd::scsi {
 
 /// What a disk must have for a command to exist on it.
-enum class Needs : std::uint8_t { nothing, unmap, persistent_reservations };
+enum class Needs : std::uint8_t {
+    nothing,
+    unmap,
+    stored_reservations,  // the storage keeps persistent reservations
+    own_reservations,     // it does not, so that they are kept here
+};
 
 struct Operation {
     std::uint8_t opcode;
@@ -19,6 +24,7 @@ struct Operation {
     bool has_service_action;
     std::uint8_t service_action;
     Needs needs;
+    Access access;  // START STOP UNIT and PREVENT ALLOW MEDIUM REMOVAL: as strict as it gets
     Decoder decode;
     /// CDB USAGE DATA (SPC-4): the opcode, the service action, and a one for each bit that
     /// is looked at.

@@ -95,21 +95,28 @@ TEST(Operations, CapabilitiesDecideWhichCommandsExist) {
     const auto plain = reported({}, false);
     const auto full = reported(full_disk(), false);
     EXPECT_FALSE(plain.contains({0x42, -1}));
-    EXPECT_FALSE(plain.contains({0x5E, 0}));
     EXPECT_TRUE(full.contains({0x42, -1}));
-    EXPECT_TRUE(full.contains({0x5F, 7}));
-    EXPECT_EQ(full.size(), plain.size() + 1 + 4 + 8);
     EXPECT_EQ(ask({}, blocks, unmap_cdb(0), 0).result, is_invalid_opcode);
-    EXPECT_EQ(ask({}, blocks, {0x5E, 0, 0, 0, 0, 0, 0, 0, 8, 0}, 8).result, is_invalid_opcode);
+    // Who keeps the reservations decides what can be asked about them.
+    EXPECT_FALSE(plain.contains({0x5F, 7}));
+    EXPECT_TRUE(full.contains({0x5F, 7}));
+    for (const std::uint8_t opcode : {0x16, 0x17, 0x56, 0x57}) {
+        EXPECT_TRUE(plain.contains({opcode, -1}));
+        EXPECT_FALSE(full.contains({opcode, -1}));
+    }
+    EXPECT_EQ(full.size(), plain.size() + 1 + 1 - 4);
 }
 
 TEST(Operations, TimeoutsDescriptorsFollowEachCommandWhenAskedFor) {
     EXPECT_EQ(reported(full_disk(), true), reported(full_disk(), false));
 }
 
-TEST(Operations, ReserveAndReleaseOfOldAreUnknown) {
-    for (const std::uint8_t opcode : {0x16, 0x17}) {
-        EXPECT_EQ(ask(full_disk(), blocks, {opcode, 0, 0, 0, 0, 0}, 0).result, is_invalid_opcode);
+TEST(Operations, ReserveAndReleaseOfOldAreUnknownWhereTheStorageKeepsReservations) {
+    for (const std::uint8_t opcode : {0x16, 0x17, 0x56, 0x57}) {
+        Bytes cdb(10);
+        cdb[0] = opcode;
+        EXPECT_EQ(ask(full_disk(), blocks, cdb, 0).result, is_invalid_opcode);
+        EXPECT_EQ(ask({}, blocks, cdb, 0).result, is_reservation_command);
     }
 }
 

@@ -1,49 +1,39 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// PERSISTENT RESERVE IN and OUT (SPC-4), as far as they are the same for every disk.
-// Keys and holders live with the storage, which several hosts share.
+// PERSISTENT RESERVE IN and OUT (SPC-4), RESERVE and RELEASE (SPC-2): what their CDBs and parameter
+// lists say. Storage that several hosts share keeps keys and holders itself and is asked; for all
+// other disks they are kept here (reservations.h).
 #include "scsi/decoder.h"
+#include "scsi/reservation_actions.h"
 
 namespace wnbd::scsi {
 namespace {
 
-enum ServiceActionOut : std::uint8_t {
-    register_key = 0x00,
-    reserve = 0x01,
-    release = 0x02,
-    clear = 0x03,
-    preempt = 0x04,
-    preempt_and_abort = 0x05,
-    register_and_ignore_existing_key = 0x06,
-    register_and_move = 0x07,
-};
+constexpr std::size_t basic_list_length = 24;
+constexpr std::uint8_t spec_i_pt = 0x08;
 
-bool looks_at_scope_and_type(std::uint8_t service_action) noexcept {
-    return service_action == reserve || service_action == release || service_action == preempt ||
-           service_action == preempt_and_abort || service_action == register_and_move;
+ActionOut action_of(const Context& context) noexcept {
+    return static_cast<ActionOut>(context.cdb[1] & 0x1F);
 }
 
-/// SPC-4, scope and type: the whole logical unit, and the types that are not obsolete.
-bool valid_scope_and_type(std::uint8_t scope, std::uint8_t type) noexcept {
-    return scope == 0 && (type == 1 || type == 3 || (type >= 5 && type <= 8));
+bool looks_at_scope_and_type(ActionOut action) noexcept {
+    return action == ActionOut::reserve || action == ActionOut::release ||
+           action == ActionOut::preempt || action == ActionOut::preempt_and_abort ||
+           action == ActionOut::register_and_move;
 }
 
 /// SPC-4, parameter list: 24 bytes, but for REGISTER with SPEC_I_PT and REGISTER AND MOVE, which
 /// carry TransportIDs behind them.
-bool valid_list_length(std::uint8_t service_action, std::span<const std::uint8_t> list) noexcept {
-    constexpr std::size_t basic_length = 24;
-    constexpr std::uint8_t spec_i_pt = 0x08;
-    if (list.size() < basic_length) return false;
-    if (service_action == register_and_move) {
-        return list.size() - basic_length == load_big_endian<std::uint32_t>(list.data() + 20);
+bool valid_list_length(ActionOut action, std::span<const std::uint8_t> list) noexcept {
+    if (list.size() < basic_list_length) return false;
+    if (action == ActionOut::register_and_move) {
+        return list.size() - basic_list_length == load_big_endian<std::uint32_t>(list.data() + 20);
     }
-    if ((list[20] & spec_i_pt) == 0) return list.size() == basic_length;
-    return list.size() >= basic_length + 4 &&
-           list.size() - basic_length - 4 == load_big_endian<std::uint32_t>(list.data() + 24);
+    if ((list[20] & spec_i_pt) == 0) return list.size() == basic_list_length;
+    return list.size() >= basic_list_length + 4 &&
+           list.size() - basic_list_length - 4 == load_big_endian<std::uint32_t>(list.data() + 24);
 }
 
-}  // namespace
-
-Decision decode_persistent_reserve_in(const Context& context) noexcept {
+Decision ask_storage_in(const Context& context) noexcept {
     const std::size_t allocation_length = context.field<std::uint16_t>(7);
     BlockRequest request;
     request.action = Action::persistent_reserve_in;
@@ -56,7 +46,7 @@ Decision decode_persistent_reserve_in(const Context& context) noexcept {
     return request;
 }
 
-Decision decode_persistent_reserve_out(const Context& context) noexcept {
+Decision ask_storage_out(const Context& context) noexcept {
     BlockRequest request;
     request.action = Action::persistent_reserve_out;
     request.block_count = context.block_count;
@@ -65,7 +55,7 @@ Decision decode_persistent_reserve_out(const Context& context) noexcept {
     request.reservation.type = context.cdb[2] & 0x0F;
     request.reservation.length = context.field<std::uint32_t>(5);
 
-    if (looks_at_scope_and_type(request.reservation.service_action) &&
+    if (looks_at_scope_and_type(action_of(context)) &&
         !valid_scope_and_type(request.reservation.scope, request.reservation.type)) {
         return invalid_field();
     }
@@ -78,11 +68,84 @@ Decision decode_persistent_reserve_out(const Context& context) noexcept {
     const auto buffer = context.buffer();
     if (length > buffer.size()) return invalid_field();
     const auto list = buffer.first(static_cast<std::size_t>(length));
-    if (!valid_list_length(request.reservation.service_action, list)) {
+    if (!valid_list_length(action_of(context), list)) {
         return illegal(AdditionalSense::parameter_list_length_error);
     }
     request.data_length = list.size();
     return request;
+}
+
+/// What REPORT CAPABILITIES denies is refused: registering others, all target ports, and keys that
+/// outlive the disk. The bits are read once, for the list may change under the look.
+bool asks_for_too_much(ActionOut action, std::uint8_t bits) noexcept {
+    constexpr std::uint8_t all_tg_pt = 0x04;
+    constexpr std::uint8_t aptpl = 0x01;
+    if ((bits & spec_i_pt) != 0) return true;
+    const bool registers =
+        action == ActionOut::register_key || action == ActionOut::register_and_ignore_existing_key;
+    return registers && (bits & (all_tg_pt | aptpl)) != 0;
+}
+
+Decision change_own(const Context& context) noexcept {
+    ReservationCommand command;
+    command.kind = ReservationCommand::Kind::persistent_out;
+    command.service_action = context.cdb[1] & 0x1F;
+    command.scope = context.cdb[2] >> 4;
+    command.type = context.cdb[2] & 0x0F;
+    const auto length = context.field<std::uint32_t>(5);
+    // RELEASE compares them with what is held; PREEMPT looks at them only when it takes over.
+    if (action_of(context) == ActionOut::reserve &&
+        !valid_scope_and_type(command.scope, command.type)) {
+        return invalid_field();
+    }
+    if (length < basic_list_length) return illegal(AdditionalSense::parameter_list_length_error);
+    const auto list = context.buffer();
+    if (length > list.size()) return invalid_field();
+    if (asks_for_too_much(action_of(context), list[20])) {
+        return illegal(AdditionalSense::invalid_field_in_parameter_list);
+    }
+    if (length != basic_list_length) return illegal(AdditionalSense::parameter_list_length_error);
+    command.key = load_big_endian<std::uint64_t>(list.data());
+    command.service_action_key = load_big_endian<std::uint64_t>(list.data() + 8);
+    command.list_length = basic_list_length;
+    return command;
+}
+
+// Third parties, extents and long identifiers went with SCSI-2; the rest of the CDB belongs to
+// them.
+Decision decode_plain(const Context& context, ReservationCommand::Kind kind) noexcept {
+    constexpr std::uint8_t third_party_or_extent = 0x11;
+    constexpr std::uint8_t long_id = 0x02;
+    const unsigned unknown =
+        context.cdb.size() == 6 ? third_party_or_extent : third_party_or_extent | long_id;
+    if ((context.cdb[1] & unknown) != 0) return invalid_field();
+    ReservationCommand command;
+    command.kind = kind;
+    return command;
+}
+
+}  // namespace
+
+Decision decode_persistent_reserve_in(const Context& context) noexcept {
+    if (context.disk.persistent_reservations_supported) return ask_storage_in(context);
+    ReservationCommand command;
+    command.kind = ReservationCommand::Kind::persistent_in;
+    command.service_action = context.cdb[1] & 0x1F;
+    command.room = context.room(context.field<std::uint16_t>(7));
+    return command;
+}
+
+Decision decode_persistent_reserve_out(const Context& context) noexcept {
+    return context.disk.persistent_reservations_supported ? ask_storage_out(context)
+                                                          : change_own(context);
+}
+
+Decision decode_reserve(const Context& context) noexcept {
+    return decode_plain(context, ReservationCommand::Kind::reserve);
+}
+
+Decision decode_release(const Context& context) noexcept {
+    return decode_plain(context, ReservationCommand::Kind::release);
 }
 
 }  // namespace wnbd::scsi

@@ -45,13 +45,18 @@ enum class AdditionalSense : std::uint16_t {
     invalid_field_in_cdb = 0x2400,
     logical_unit_not_supported = 0x2500,
     invalid_field_in_parameter_list = 0x2600,
+    invalid_release_of_persistent_reservation = 0x2604,
     write_protected = 0x2700,
     power_on_or_reset = 0x2900,
     mode_parameters_changed = 0x2A01,
+    reservations_preempted = 0x2A03,
+    reservations_released = 0x2A04,
+    registrations_preempted = 0x2A05,
     capacity_data_has_changed = 0x2A09,
     saving_parameters_not_supported = 0x3900,
     logical_unit_communication_failure = 0x0800,
     space_allocation_failed_write_protect = 0x2707,
+    insufficient_registration_resources = 0x5504,
 };
 
 /// What a CHECK CONDITION tells. A value; encode() makes the bytes.

@@ -84,6 +84,8 @@ inline std::uint32_t outcome(const Answer& answer) {
 
 constexpr std::uint32_t is_good = 0;
 constexpr std::uint32_t is_block_request = 0xFFFFFFFFU;
+constexpr std::uint32_t is_reservation_command = 0xFFFFFFFEU;
+constexpr std::uint32_t is_conflict = 0xFF000018U;
 constexpr std::uint32_t is_invalid_opcode = 0x052000;
 constexpr std::uint32_t is_out_of_range = 0x052100;
 constexpr std::uint32_t is_invalid_field = 0x052400;
@@ -93,8 +95,9 @@ constexpr std::uint32_t is_write_protected = 0x072700;
 constexpr std::uint32_t is_miscompare = 0x0E1D00;
 
 inline std::uint32_t outcome(const Decision& decision) {
-    const auto* const answer = std::get_if<Answer>(&decision);
-    return answer != nullptr ? outcome(*answer) : is_block_request;
+    if (const auto* const answer = std::get_if<Answer>(&decision)) return outcome(*answer);
+    return std::holds_alternative<BlockRequest>(decision) ? is_block_request
+                                                          : is_reservation_command;
 }
 
 /// A command with a buffer of its own, of exactly `data_length` bytes.
