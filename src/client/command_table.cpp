@@ -51,6 +51,8 @@ constexpr std::array<string_view, 1> uninstall_names{"uninstall-driver"};
 constexpr std::array<string_view, 1> reset_adapter_names{"reset-adapter"};
 constexpr std::array<string_view, 1> ping_names{"ping"};
 constexpr std::array<string_view, 1> reload_names{"reload-config"};
+constexpr std::array<string_view, 1> shell_names{"shell"};
+constexpr std::array<string_view, 1> completion_names{"completion"};
 
 constexpr std::array<string_view, 2> format_names{"table", "json"};
 constexpr std::array<string_view, 1> completer_names{"powershell"};
@@ -88,6 +90,14 @@ constexpr std::array install_positionals{OptionSpec{
     .description = "The driver's INF file, wnbd.inf.",
     .required = true,
     .source = ValueSource::file,
+}};
+
+constexpr std::array completion_positionals{OptionSpec{
+    .name = "shell-name",
+    .kind = text,
+    .description = "The program that runs it: \"powershell\".",
+    .required = true,
+    .source = ValueSource::completer,
 }};
 
 constexpr std::array persistent_options{persistent};
@@ -196,6 +206,12 @@ constexpr std::array command_table{
     CommandSpec{reset_adapter_names, "Restart the adapter.", {}, reset_adapter_options},
     CommandSpec{ping_names, "Check that the driver answers.", {}, {}},
     CommandSpec{reload_names, "Have the driver read its stored options again.", {}, {}},
+    CommandSpec{
+        shell_names, "Take commands line by line, even while the system disk hangs.", {}, {}},
+    CommandSpec{completion_names,
+                "Print a script that completes words with the Tab key.",
+                completion_positionals,
+                {}},
 };
 
 constexpr std::array common_table{

@@ -33,6 +33,8 @@ constexpr std::pair<std::string_view, Command> command_functions[] = {
     {"reset-adapter", run_reset_adapter},
     {"ping", run_ping},
     {"reload-config", run_reload_config},
+    {"shell", run_shell},
+    {"completion", run_completion},
 };
 
 DWORD run(std::span<const std::string> words, OutputFormat default_format) {

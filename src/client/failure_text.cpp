@@ -44,7 +44,8 @@ constexpr auto rules = std::to_array<Rule>({
     {Task::map, 14, "Give a smaller size."},
     {Task::map, 68, "The adapter is full: unmap a disk first."},
     {Task::map, 111, name_too_long},
-    {Task::map, 161, "Check the path and the size; --disk-size creates a file that is missing."},
+    {Task::map, 161,
+     "Check the size, or the path of the file; --disk-size creates one that is missing."},
     {Task::map, 183, "Unmap that disk first, or choose another name."},
     {Task::map, 1115,
      "The driver takes no new mappings, during a reset of the adapter or because of its option "
@@ -117,7 +118,14 @@ std::string detail_text(const FailureCause& cause) {
     if (cause.adapter_code == error_access_denied) {
         return "only administrators may use the WNBD adapter";
     }
-    return cause.adapter_code == 0 ? tidied(cause.detail) : std::string();
+    if (cause.adapter_code != 0) return {};
+    std::string detail = tidied(cause.detail);
+    // The library's log names the disk first; the line has named it already.
+    const std::size_t name_end = detail.starts_with('"') ? detail.find("\": ") : std::string::npos;
+    if (name_end != std::string::npos) detail.erase(0, name_end + 3);
+    // And it may have nothing to say but the error itself.
+    const bool repeats = detail.find(": " + std::to_string(cause.code) + " (") != std::string::npos;
+    return repeats ? std::string() : detail;
 }
 
 Value text_or_null(std::string_view text) {

@@ -31,8 +31,7 @@ TEST(FailureText, WritesSetupErrorsInHexadecimal) {
 
 TEST(FailureText, GivesTheLibrarysDetailUnlessTheAdapterIsMissing) {
     FailureCause cause{.detail = "\"d\": connection refused.\n", .task = Task::other, .code = 7};
-    EXPECT_EQ(failure_text("What", "Why.", cause),
-              "What: Why (error 7): \"d\": connection refused.");
+    EXPECT_EQ(failure_text("What", "Why.", cause), "What: Why (error 7): connection refused.");
     cause.adapter_code = 5;
     EXPECT_EQ(failure_text("What", "Why.", cause).find("refused"), std::string::npos);
 }
@@ -50,6 +49,17 @@ TEST(FailureText, SaysThatAdministratorRightsAreMissing) {
                            {.task = Task::install, .code = 5}),
               "Could not install the driver: Access denied (error 5). Run it from an elevated "
               "prompt (\"Run as administrator\").");
+}
+
+TEST(FailureText, SaysNothingTwice) {
+    EXPECT_EQ(
+        failure_text("What", "Why.",
+                     {.detail = "could not map \"e\": 7 (Why.)", .task = Task::other, .code = 7}),
+        "What: Why (error 7).");
+    EXPECT_EQ(
+        failure_text("What", "Why.",
+                     {.detail = "could not map \"e\": 8 (No.)", .task = Task::other, .code = 7}),
+        "What: Why (error 7): could not map \"e\": 8 (No.).");
 }
 
 TEST(FailureText, AsJsonHasAPlaceForEachPart) {

@@ -30,7 +30,9 @@ TEST(Help, ListsEveryCommandInOrder) {
               "uninstall-driver   Remove all disks, the adapter and the driver.\n"
               "reset-adapter      Restart the adapter.\n"
               "ping               Check that the driver answers.\n"
-              "reload-config      Have the driver read its stored options again.\n");
+              "reload-config      Have the driver read its stored options again.\n"
+              "shell              Take commands line by line, even while the system disk hangs.\n"
+              "completion         Print a script that completes words with the Tab key.\n");
 }
 
 TEST(Help, ExplainsACommandWithoutArgumentsOfItsOwn) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <mutex>
 
 #include "libwnbd/channel.h"
 #include "libwnbd/device_nodes.h"
@@ -42,14 +43,44 @@ bool has_device_node() {
     });
 }
 
+/// Where the adapter was found last. Finding it asks Windows's device manager, which takes longer
+/// than most questions to the driver and may not answer at all when the system disk hangs.
+struct KnownAdapter {
+    std::mutex mutex;
+    AdapterInterface value;
+};
+
+KnownAdapter& known_adapter() {
+    static KnownAdapter& instance = *new KnownAdapter;  // threads may outlive the library's statics
+    return instance;
+}
+
+AdapterInterface recall_adapter() {
+    KnownAdapter& known = known_adapter();
+    const std::lock_guard lock(known.mutex);
+    return known.value;
+}
+
+void remember_adapter(const AdapterInterface& found) {
+    KnownAdapter& known = known_adapter();
+    const std::lock_guard lock(known.mutex);
+    known.value = found;
+}
+
 DWORD open_first_adapter(UniqueHandle& adapter, AdapterInterface& opened) {
+    // A path that still opens is still an adapter's: it names the interface, too.
+    opened = recall_adapter();
+    if (!opened.path.empty() && open_adapter(opened.path, adapter) == ERROR_SUCCESS)
+        return ERROR_SUCCESS;
     std::vector<AdapterInterface> adapters;
     DWORD error = find_adapters(adapters);
     if (error != ERROR_SUCCESS) return error;
     if (adapters.empty()) return has_device_node() ? ERROR_FILE_NOT_FOUND : ERROR_NO_MORE_ITEMS;
     error = open_adapter(adapters.front().path, adapter);
-    if (error == ERROR_SUCCESS) opened = adapters.front();
-    return error;
+    if (error != ERROR_SUCCESS) return error;
+    opened = adapters.front();
+    remember_adapter(opened);
+    return ERROR_SUCCESS;
 }
 
 }  // namespace

@@ -264,6 +264,18 @@ class WithoutDriver(unittest.TestCase):
             result, r"wnbd-client: Could not install the driver .+ \(error 50\).+10\.0\.17763\) or newer\."
         )
 
+    def test_the_completion_script_is_printed(self):
+        result = self.client("completion", "powershell")
+        self.assert_code(result, 0)
+        self.assertIn("Register-ArgumentCompleter -Native -CommandName 'wnbd-client'", result.out)
+        self.assertTrue(result.out.endswith("}\n"))
+        for entry in json.loads(self.client("help", "--format", "json").out):
+            for word in entry["Names"] + ["--" + option["Name"] for option in entry["Options"]]:
+                self.assertIn(f"'{word}'", result.out)
+        result = self.client("completion", "fish")
+        self.assert_code(result, INVALID_PARAMETER)
+        self.assertEqual(result.err, "wnbd-client: There is no completion for 'fish'; give powershell.\n")
+
     def test_uninstalling_what_is_not_installed_succeeds(self):
         result = self.client("uninstall-driver")
         self.assert_code(result, 0)

@@ -26,5 +26,7 @@ DWORD run_uninstall_driver(const Arguments& arguments);
 DWORD run_reset_adapter(const Arguments& arguments);
 DWORD run_ping(const Arguments& arguments);
 DWORD run_reload_config(const Arguments& arguments);
+DWORD run_shell(const Arguments& arguments);
+DWORD run_completion(const Arguments& arguments);
 
 }  // namespace wnbd::client

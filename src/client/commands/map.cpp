@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// map runs until its disk is gone. Control events remove the disk; the end of the process would,
-// too, but only the removal lets Windows write its caches first.
+// map serves its disk in this process, which therefore lives as long as the disk does: as a command
+// of its own it does not return before the disk is gone. In the shell it returns as soon as Windows
+// has the disk, which the shell's process goes on serving: all of it is in memory, while a process
+// of its own would have to be loaded from a disk that may not work any more.
 #include <windows.h>
-#include <winsock2.h>
 
+#include <memory>
 #include <string>
 
 #include "client/commands/commands.h"
-#include "client/control_state.h"
+#include "client/fields.h"
 #include "client/library_log.h"
 #include "client/map_plan.h"
+#include "client/served_disk.h"
+#include "client/session.h"
 #include "client/system.h"
 #include "client/text.h"
 #include "wnbd.h"
@@ -17,60 +21,9 @@
 namespace wnbd::client {
 namespace {
 
-constexpr DWORD soft_removal_timeout_ms = 3000;
-constexpr DWORD soft_removal_retry_interval_ms = 1000;
-// Windows ends the process about five seconds after a close event; removal may have used three.
-constexpr DWORD orderly_exit_wait_ms = 1500;
-
-/// What the control handler may touch; set up before it is registered and never taken down.
-struct Serving {
-    std::string name;
-    ControlState control;
-    HANDLE ended = CreateEventW(nullptr, TRUE, FALSE, nullptr);
-};
-
-Serving& serving() {
-    static Serving instance;
-    return instance;
-}
-
-/// The name may belong to another process: ours may not have mapped its disk yet, or not any more.
-bool disk_is_ours(const std::string& name) {
-    WNBD_CONNECTION_INFO disk{};
-    return WnbdShow(name.c_str(), &disk) == ERROR_SUCCESS &&
-           static_cast<DWORD>(disk.Properties.Pid) == GetCurrentProcessId();
-}
-
-DWORD remove_disk(const std::string& name, bool hard) {
-    WNBD_REMOVE_OPTIONS options{};
-    options.Flags.HardRemove = hard ? 1 : 0;
-    options.Flags.HardRemoveFallback = 1;
-    options.SoftRemoveTimeoutMs = soft_removal_timeout_ms;
-    options.SoftRemoveRetryIntervalMs = soft_removal_retry_interval_ms;
-    return WnbdRemoveEx(name.c_str(), &options);
-}
-
-/// FALSE leaves the event to Windows, which ends the process. That is right when there is no disk
-/// to remove, and the last resort when it cannot be removed.
-BOOL WINAPI on_control_event(DWORD event) {
-    Serving& state = serving();
-    const ControlAction action = state.control.next();
-    if (action != ControlAction::none) {
-        if (print("Received control signal, cleaning up.\n") != ERROR_SUCCESS) {
-            // Nobody reads the output any more; the disk is to be removed all the same.
-        }
-        if (!disk_is_ours(state.name)) return FALSE;
-        const DWORD code = remove_disk(state.name, action == ControlAction::remove_hard);
-        if (code != ERROR_SUCCESS && code != ERROR_FILE_NOT_FOUND) {
-            report_failure(Task::unmap, "Could not unmap the disk " + in_quotes(state.name), code);
-            return FALSE;
-        }
-    }
-    // After these events Windows ends the process as soon as the handler returns.
-    const bool final = event != CTRL_C_EVENT && event != CTRL_BREAK_EVENT;
-    if (final) WaitForSingleObject(state.ended, orderly_exit_wait_ms);
-    return TRUE;
-}
+constexpr DWORD poll_ms = 50;
+/// Windows has taken this long to number a disk that it knows already: it may never.
+constexpr ULONGLONG number_wait_ms = 30 * 1000;
 
 /// What would fail anyway is told before a server is bothered.
 DWORD check_before_mapping(const std::string& name, const std::string& what) {
@@ -83,47 +36,58 @@ DWORD check_before_mapping(const std::string& name, const std::string& what) {
     return report_failure(Task::map, what, ERROR_ALREADY_EXISTS);
 }
 
-DWORD serve(MapPlan& plan, const std::string& what) {
-    WSADATA sockets{};
-    if (const int code = WSAStartup(MAKEWORD(2, 2), &sockets); code != 0) {
-        return report_failure(Task::map, "Could not initialise Windows Sockets",
-                              static_cast<DWORD>(code));
+DWORD tell_of_disk(const ServedDisk& disk, INT number, OutputFormat format) {
+    if (format == OutputFormat::json) {
+        return print(json_text(Record{{"InstanceName", disk.name()},
+                                      {"DiskNumber", static_cast<std::int64_t>(number)}}));
     }
-    Serving& state = serving();
-    state.name = plan.properties.InstanceName;
-    DWORD code = ERROR_SUCCESS;
-    if (SetConsoleCtrlHandler(on_control_event, TRUE) == FALSE) {
-        code = GetLastError();
-    } else if (plan.backend_uri.empty()) {
-        code = WnbdRunNbdDaemon(&plan.properties);
-    } else {
-        code = WnbdRunBackendDaemon(&plan.properties, plan.backend_uri.c_str());
+    const std::string place =
+        number < 0 ? "no disk number yet" : "\\\\.\\PhysicalDrive" + std::to_string(number);
+    return print(in_quotes(disk.name()) + " is mapped (" + place +
+                 "), and served until it is unmapped or the shell ends.\n");
+}
+
+DWORD map_in_shell(const std::shared_ptr<ServedDisk>& disk, const std::string& what,
+                   OutputFormat format) {
+    forget_ended_disks();
+    register_served_disk(disk);
+    if (!disk->serve_in_background()) {
+        return report_failure(Task::map, what, ERROR_NO_SYSTEM_RESOURCES);
     }
-    state.control.finished();
-    WSACleanup();
-    if (code == ERROR_CONNECTION_ABORTED) {
-        report_failure(Task::map, "Could not go on serving the disk " + in_quotes(state.name),
-                       code);
-    } else if (code != ERROR_SUCCESS) {
-        report_failure(Task::map, what, code);
+    ULONGLONG mapped_at = 0;
+    while (!disk->wait(poll_ms)) {
+        INT number = -1;
+        if (!disk->is_mapped(number)) continue;
+        const ULONGLONG now = GetTickCount64();
+        if (mapped_at == 0) mapped_at = now;
+        if (number >= 0 || now - mapped_at >= number_wait_ms) {
+            return tell_of_disk(*disk, number, format);
+        }
     }
-    SetEvent(state.ended);
+    const DWORD code = disk->code();
+    forget_ended_disks();
     return code;
 }
 
 }  // namespace
 
 DWORD run_map(const Arguments& arguments) {
-    auto planned = plan_map(arguments, static_cast<std::int32_t>(GetCurrentProcessId()));
+    const auto planned = plan_map(arguments, static_cast<std::int32_t>(GetCurrentProcessId()));
     if (!planned) return refuse(planned.error().text, planned.error().code);
-    MapPlan& plan = planned.value();
+    const MapPlan& plan = planned.value();
     if (!plan.remark.empty()) print_complaint(plan.remark);
 
     const std::string name = plan.properties.InstanceName;
     const std::string what = "Could not map the disk " + in_quotes(name);
     if (const DWORD code = check_before_mapping(name, what); code != ERROR_SUCCESS) return code;
-    if (!arguments.has("debug")) use_library_log(LogUse::serving);
-    return serve(plan, what);
+    const LogUse log_use = arguments.has("debug") ? LogUse::debug : LogUse::serving;
+    const auto disk = std::make_shared<ServedDisk>(plan, log_use);
+    if (in_shell()) return map_in_shell(disk, what, arguments.format());
+
+    register_served_disk(disk);
+    const DWORD watched = watch_control_events();
+    if (watched != ERROR_SUCCESS) return report_failure(Task::map, what, watched);
+    return disk->serve();
 }
 
 }  // namespace wnbd::client
