@@ -33,10 +33,12 @@ void Counters::submitted(const WNBD_IO_REQUEST& request) noexcept {
 
 void Counters::reply_begun(WnbdRequestType type, bool failed) noexcept {
     const std::lock_guard lock(mutex_);
-    ++values_.replies;
     ++values_.pending_replies;
-    // An application that answers twice, or fetches by itself, must not drive it below zero.
-    if (values_.pending_submitted > 0) --values_.pending_submitted;
+    // An application may answer twice, or what it fetched by itself: the sums hold all the same.
+    if (values_.pending_submitted > 0) {
+        --values_.pending_submitted;
+        ++values_.replies;
+    }
     const auto index = static_cast<std::size_t>(type);
     if (failed && index < std::size(values_.errors)) ++values_.errors[index];
 }

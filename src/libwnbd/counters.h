@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The library's counters of one disk. They add up at any moment one looks:
-//   received = submitted + unsubmitted + invalid, submitted = answered + pending
-// (the latter for applications that answer each request once).
+//   received = submitted + unsubmitted + invalid, submitted = replies + pending_submitted
 #pragma once
 
 #include <cstdint>

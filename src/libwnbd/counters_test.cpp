@@ -50,6 +50,7 @@ TEST(Counters, AReplyTooManyDoesNotDrivePendingBelowZero) {
     counters.reply_begun(WnbdReqTypeRead, false);
     counters.reply_ended();
     EXPECT_EQ(counters.snapshot().pending_submitted, 0U);
+    EXPECT_EQ(counters.snapshot().replies, 0U) << "submitted = replies + pending";
 }
 
 TEST(Counters, AnUnknownTypeCountsInNoErrorCounter) {

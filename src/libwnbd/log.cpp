@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libwnbd/log.h"
 
-#include <atomic>
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 
@@ -13,22 +13,33 @@ VOID log_to_stderr(WnbdLogLevel level, const char* message, const char*, UINT32,
                    const char* function) {
     SYSTEMTIME now{};
     GetLocalTime(&now);
-    // One call, so that lines of several threads do not mix.
-    std::fprintf(stderr, "%02u:%02u:%02u.%03u libwnbd.dll!%s %s %s\n", now.wHour, now.wMinute,
-                 now.wSecond, now.wMilliseconds, function, WnbdLogLevelToStr(level), message);
+    char line[WNBD_LOG_MESSAGE_MAX_SIZE + 256];
+    const int length = std::snprintf(
+        line, sizeof(line), "%02u:%02u:%02u.%03u libwnbd.dll!%s %s %s\n", now.wHour, now.wMinute,
+        now.wSecond, now.wMilliseconds, function, WnbdLogLevelToStr(level), message);
+    if (length <= 0) return;
+    const auto written = std::min<std::size_t>(static_cast<std::size_t>(length), sizeof(line) - 1);
+    line[written - 1] = '\n';  // also of a line that was cut
+    // One write, so that lines of several threads do not mix.
+    std::fwrite(line, 1, written, stderr);
     std::fflush(stderr);
 }
 
-// Two values that do not depend on each other: atomics suffice.
 std::atomic<LogMessageFunc> logger{&log_to_stderr};
-std::atomic<int> level_max{WnbdLogLevelWarning};
+
+// Guards setting: the threshold is made of both values. Needs no run-time initialisation.
+SRWLOCK settings_lock = SRWLOCK_INIT;
+int level_max = WnbdLogLevelWarning;
+
+template <typename Change>
+void change_settings(Change change) noexcept {
+    AcquireSRWLockExclusive(&settings_lock);
+    change();
+    log_threshold.store(logger.load() != nullptr ? level_max : -1, std::memory_order_relaxed);
+    ReleaseSRWLockExclusive(&settings_lock);
+}
 
 }  // namespace
-
-bool log_enabled(WnbdLogLevel level) noexcept {
-    return static_cast<int>(level) <= level_max.load(std::memory_order_relaxed) &&
-           logger.load(std::memory_order_relaxed) != nullptr;
-}
 
 void log_message(WnbdLogLevel level, const char* file, unsigned line, const char* function,
                  const char* format, ...) noexcept {
@@ -70,11 +81,13 @@ std::string error_text(DWORD code) {
 extern "C" {
 
 VOID WnbdSetLogger(LogMessageFunc Logger) {
-    wnbd::libwnbd::logger.store(Logger, std::memory_order_release);
+    using namespace wnbd::libwnbd;
+    change_settings([Logger] { logger.store(Logger, std::memory_order_release); });
 }
 
 VOID WnbdSetLogLevel(WnbdLogLevel LogLevel) {
-    wnbd::libwnbd::level_max.store(static_cast<int>(LogLevel), std::memory_order_relaxed);
+    using namespace wnbd::libwnbd;
+    change_settings([LogLevel] { level_max = static_cast<int>(LogLevel); });
 }
 
 }  // extern "C"

@@ -2,13 +2,20 @@
 // The library's messages. A level that is off costs one relaxed load: nothing is evaluated.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "wnbd.h"
 
 namespace wnbd::libwnbd {
 
-[[nodiscard]] bool log_enabled(WnbdLogLevel level) noexcept;
+/// The level that is set, or -1 while there is no logger.
+inline std::atomic<int> log_threshold{WnbdLogLevelWarning};
+
+/// The one test that a message of a level that is off costs.
+[[nodiscard]] inline bool log_enabled(WnbdLogLevel level) noexcept {
+    return static_cast<int>(level) <= log_threshold.load(std::memory_order_relaxed);
+}
 
 /// Formats (printf, UTF-8, cut at WNBD_LOG_MESSAGE_MAX_SIZE) and delivers. Thread-safe.
 __attribute__((format(gnu_printf, 5, 6))) void log_message(WnbdLogLevel level, const char* file,

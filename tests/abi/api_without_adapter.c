@@ -165,10 +165,55 @@ static void check_sense_and_log(void) {
     WnbdSetLogLevel(WnbdLogLevelCritical);
     EXPECT(WnbdResetDrvOpt("LogLevel", FALSE), ERROR_OPEN_FAILED);
     EXPECT(message_count, 1);
+    WnbdSetLogger(NULL); /* the level set after it wakes nobody up */
     WnbdSetLogLevel(WnbdLogLevelTrace);
-    WnbdSetLogger(NULL);
     EXPECT(WnbdOpenAdapter(&adapter), ERROR_NO_MORE_ITEMS);
     EXPECT(message_count, 1);
+}
+
+enum { log_threads = 4, log_rounds = 40 };
+
+static DWORD WINAPI log_warnings(LPVOID unused) {
+    int round;
+    (void)unused;
+    for (round = 0; round < log_rounds; ++round)
+        WnbdResetDrvOpt("LogLevel", FALSE);
+    return 0;
+}
+
+/* Before WnbdSetLogger: warnings go to stderr, a line each, also from several threads. */
+static void check_default_log(void) {
+    static const char path[] = "default-log.txt";
+    HANDLE running[log_threads];
+    char line[512];
+    int index, lines = 0, whole = 0;
+    FILE* log;
+    if (freopen(path, "w", stderr) == NULL) {
+        printf("stderr can't be redirected\n");
+        ++failures;
+        return;
+    }
+    for (index = 0; index < log_threads; ++index)
+        running[index] = CreateThread(NULL, 0, log_warnings, NULL, 0, NULL);
+    WaitForMultipleObjects(log_threads, running, TRUE, INFINITE);
+    for (index = 0; index < log_threads; ++index)
+        CloseHandle(running[index]);
+    fclose(stderr);
+    log = fopen(path, "r");
+    while (log != NULL && fgets(line, sizeof(line), log) != NULL) {
+        ++lines;
+        whole += line[2] == ':' && strncmp(line + 12, " libwnbd.dll!", 13) == 0 &&
+                 strstr(line, " WARNING ") != NULL && strchr(line, '\n') != NULL &&
+                 strstr(line + 20, "libwnbd.dll!") == NULL;
+    }
+    if (log != NULL) fclose(log);
+    remove(path);
+    if (lines != log_threads * log_rounds || whole != lines) {
+        printf("the last: %s\n", line);
+        printf("%d lines, %d of them whole, of %d messages\n", lines, whole,
+               log_threads * log_rounds);
+        ++failures;
+    }
 }
 
 static DWORD WINAPI call_once(LPVOID device) {
@@ -221,6 +266,7 @@ static void check_ends_of_threads(void) {
 int main(void) {
     static char too_long[70000];
     memset(too_long, 'n', sizeof(too_long) - 1);
+    check_default_log();
     check_sense_and_log();
     check_names(too_long);
     check_lists();

@@ -30,6 +30,9 @@ class ProcessHost(unittest.TestCase):
     def test_the_sinks_get_what_their_options_let_them(self):
         self.run_program("logging_test", DRIVER)
 
+    def test_counters_add_up_at_any_moment(self):
+        self.run_program("counters_test", DRIVER)
+
     def test_the_ioctl_surface_holds(self):
         self.run_program("ioctl_sweep", DRIVER, "--seed", random.randrange(1, 1 << 31))
 
