@@ -472,6 +472,23 @@ void control_and_stop_misuses() {
         finish_held(SRB_STATUS_NO_DEVICE);
     }
     {
+        Case on(STOR_ADAPTER_FEATURE_ABORT_COMMAND, 8, 60'000);
+        on_start_io = [](View view) {
+            if (view.function() == SRB_FUNCTION_EXECUTE_SCSI)
+                hold(view);
+            else
+                finish(view);
+            return TRUE;
+        };
+        Command read(kOpRead, Direction::In, 512);
+        read.request.complete = [](Request&) {};
+        claim(!on->abort_one({}, 0), "nothing is out, nothing to abort");
+        on->submit(read.request);
+        claim(on->abort_one({}, 7) == SRB_STATUS_SUCCESS, "the abort is answered");
+        claim_fired("SRB left after abort", 1, "an SRB that survives its abort");
+        finish_held(SRB_STATUS_ABORTED);
+    }
+    {
         Case on(0, 8, 60'000);  // a time-out would give it up before the stop does
         on_start_io = [](View view) {
             hold(view);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The driver under load in the one-process host: random reads and writes from several issuing and
-// several serving threads, every block's content checked, while disks are reset and removed and
-// their owners killed at random moments. Ends with code 0 only if no request was lost or completed
-// twice, all content was right, the verifier found nothing and an I/O in the steady state allocated
-// no pool.
+// several serving threads, every block's content checked, while requests are aborted, disks reset
+// and removed and their owners killed at random moments. Ends with code 0 only if no request was
+// lost or completed twice, all content was right, the verifier found nothing and an I/O in the
+// steady state allocated no pool.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -13,8 +13,8 @@
 #include "lab/kernel/services.h"
 #include "lab/kernel/verifier.h"
 #include "tests/process_host/check.h"
+#include "tests/process_host/stress_disturber.h"
 #include "tests/process_host/stress_issuer.h"
-#include "tests/process_host/stress_server.h"
 
 using namespace wnbd::test;
 namespace kernel = wnbd::lab::kernel;
@@ -35,7 +35,6 @@ struct Options {
     bool verbose = false;
 };
 
-constexpr const char* disk_name = "stress";
 constexpr std::uint64_t disk_blocks = 8192;
 
 bool parse(int argc, char** argv, Options& options) {
@@ -76,78 +75,6 @@ bool parse(int argc, char** argv, Options& options) {
            options.depth >= options.issuers && block_size_good;
 }
 
-struct Disturbances {
-    std::uint64_t unit_resets = 0;
-    std::uint64_t target_resets = 0;
-    std::uint64_t bus_resets = 0;
-    std::uint64_t removals = 0;
-    std::uint64_t deaths = 0;
-};
-
-/// Keeps the disk served, by one process after the other.
-class Serving {
-  public:
-    Serving(Lab& lab, StampedStore& store, unsigned threads)
-        : lab_(lab), store_(store), threads_(threads) {}
-
-    /// Starts the next process; false if that cannot be done.
-    bool next() {
-        if (server_ != nullptr) server_->join();
-        server_ = std::make_unique<StressServer>(lab_, store_, counters_, ++process_id_);
-        return server_->start(disk_name, threads_);
-    }
-    bool kill() { return server_->kill(); }
-    void end() { server_.reset(); }
-    ServerCounters& counters() { return counters_; }
-
-  private:
-    Lab& lab_;
-    StampedStore& store_;
-    const unsigned threads_;
-    ServerCounters counters_;
-    std::uint64_t process_id_ = 1000;
-    std::unique_ptr<StressServer> server_;
-};
-
-/// One disturbance. False: the run cannot go on.
-bool disturb(Lab& lab, Client& admin, Serving& serving, const StressState& state,
-             std::mt19937_64& random, Disturbances& counts) {
-    switch (random() % 16) {
-        case 0:
-        case 1:
-        case 2:
-        case 3:
-        case 4:
-        case 5:
-            ++counts.unit_resets;
-            wnbd::lab::reset_logical_unit(lab.adapter(), state.address);
-            return true;
-        case 6:
-        case 7:
-        case 8:
-            ++counts.target_resets;
-            wnbd::lab::reset_target(lab.adapter(), state.address);
-            return true;
-        case 9:
-        case 10:
-        case 11:
-            ++counts.bus_resets;
-            wnbd::lab::reset_bus(lab.adapter(), 0);
-            return true;
-        case 12:
-        case 13: {
-            ++counts.removals;
-            const NTSTATUS status = admin.remove(disk_name);
-            return claim(NT_SUCCESS(status), "REMOVE gave %08lx",
-                         static_cast<unsigned long>(status)) &&
-                   serving.next();
-        }
-        default:
-            ++counts.deaths;
-            return claim(serving.kill(), "the serving process cannot be killed") && serving.next();
-    }
-}
-
 class Run {
   public:
     explicit Run(const Options& options)
@@ -156,7 +83,8 @@ class Run {
           ledger_(disk_blocks),
           state_{.lab = lab_, .store = store_, .ledger = ledger_, .address = {0, 0, 0}},
           serving_(lab_, store_, options.servers),
-          random_(options.seed) {}
+          random_(options.seed),
+          disturber_(state_, serving_, options.seed) {}
 
     int run();
 
@@ -179,7 +107,7 @@ class Run {
     Serving serving_;
     std::mt19937_64 random_;
     std::vector<std::unique_ptr<StressIssuer>> issuers_;
-    Disturbances disturbances_;
+    Disturber disturber_;
 };
 
 void Run::start_issuers() {
@@ -262,7 +190,6 @@ bool Run::steady_state() {
 }
 
 bool Run::under_disturbance() {
-    Client admin(1, lab_.device());
     kernel::set_fault_plan({.seed = options_.seed,
                             .pool_probability = options_.faults,
                             .mdl_probability = options_.faults,
@@ -278,7 +205,7 @@ bool Run::under_disturbance() {
             return true;
         }
         os::sleep_ms(static_cast<std::uint32_t>(random_() % (2ULL * options_.chaos_ms)));
-        return disturb(lab_, admin, serving_, state_, random_, disturbances_);
+        return disturber_.disturb();
     });
     kernel::set_fault_plan({});
     print_counters("disturbed", state_.succeeded.load() - before, started);
@@ -308,7 +235,7 @@ int Run::run() {
     }
     {
         Client admin(1, lab_.device());
-        const NTSTATUS removed = admin.remove(disk_name);
+        const NTSTATUS removed = admin.remove(Serving::disk_name);
         claim(NT_SUCCESS(removed), "the last REMOVE gave %08lx",
               static_cast<unsigned long>(removed));
         serving_.end();
@@ -331,13 +258,7 @@ int Run::run() {
         static_cast<unsigned long long>(serving_.counters().late.load()),
         static_cast<unsigned long long>(store_.stale_writes()),
         static_cast<unsigned long long>(serving_.counters().refused.load()));
-    std::printf(
-        "LUN resets %llu, target resets %llu, bus resets %llu, removals %llu, owners killed %llu\n",
-        static_cast<unsigned long long>(disturbances_.unit_resets),
-        static_cast<unsigned long long>(disturbances_.target_resets),
-        static_cast<unsigned long long>(disturbances_.bus_resets),
-        static_cast<unsigned long long>(disturbances_.removals),
-        static_cast<unsigned long long>(disturbances_.deaths));
+    disturber_.print_counts();
     claim(lab_.stop(), "the adapter cannot be removed: %s", lab_.error().c_str());
     return process::exit_code(report("stress"));
 }

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -55,6 +56,7 @@ class Adapter {
 
     /// A reset SRB by function code, or HwResetBus for SRB_FUNCTION_RESET_BUS, with its checks.
     std::uint8_t reset(std::uint8_t function, Address address);
+    [[nodiscard]] std::optional<std::uint8_t> abort_one(Address address, std::uint64_t choice);
     /// Called when a unit is gone: what is still out must come back within the grace time.
     void expect_drained(Address address, const char* after);
 

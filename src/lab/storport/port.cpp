@@ -95,6 +95,10 @@ bool reset_bus(Adapter& adapter, std::uint8_t path) {
     return adapter.reset(SRB_FUNCTION_RESET_BUS, Address{path, 0, 0}) == SRB_STATUS_SUCCESS;
 }
 
+std::optional<std::uint8_t> abort_one(Adapter& adapter, Address address, std::uint64_t choice) {
+    return adapter.abort_one(address, choice);
+}
+
 namespace {
 
 std::uint8_t send_function(Adapter& adapter, Address address, std::uint8_t function) {

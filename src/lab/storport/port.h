@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "driver/ddk/kernel.h"
@@ -97,6 +98,10 @@ void execute(Adapter& adapter, Request& request);
 std::uint8_t reset_logical_unit(Adapter& adapter, Address address);
 std::uint8_t reset_target(Adapter& adapter, Address address);
 bool reset_bus(Adapter& adapter, std::uint8_t path);
+/// ABORT_COMMAND for one of the SRBs that are out at the address, whichever `choice` falls on.
+/// Waits like a reset, but for that SRB alone, and holds nothing back meanwhile. Nothing when none
+/// is out.
+std::optional<std::uint8_t> abort_one(Adapter& adapter, Address address, std::uint64_t choice);
 std::uint8_t flush(Adapter& adapter, Address address);
 std::uint8_t shutdown(Adapter& adapter, Address address);
 
@@ -107,6 +112,7 @@ struct PortCounters {
     std::uint64_t busy = 0;       ///< answers BUSY or QUEUE FULL, retried here
     std::uint64_t held_back = 0;  ///< requests that had to wait for a queue slot
     std::uint64_t resets = 0;
+    std::uint64_t aborts = 0;       ///< by abort_one
     std::uint32_t outstanding = 0;  ///< now
     std::uint32_t outstanding_max = 0;
     std::uint32_t unit_outstanding_max = 0;

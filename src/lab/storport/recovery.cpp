@@ -172,6 +172,37 @@ std::uint8_t Adapter::reset(std::uint8_t function, Address address) {
     return status;
 }
 
+std::optional<std::uint8_t> Adapter::abort_one(Address address, std::uint64_t choice) {
+    Slot* victim = nullptr;
+    std::uint64_t sequence = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        if (stopping_) return std::nullopt;
+        std::vector<Slot*> out;
+        for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+            Slot& slot = slots_[i];
+            if (slot.unit != nullptr && slot.counted && slot.unit->address == address &&
+                slot.state.load() == SlotState::Issued)
+                out.push_back(&slot);
+        }
+        if (out.empty()) return std::nullopt;
+        victim = out[choice % out.size()];
+        sequence = victim->sequence;
+        ++counters_.aborts;
+    }
+    // It may complete, and its SRB be that of another request, before the miniport looks: then that
+    // one is aborted, or none.
+    const std::uint8_t status =
+        send_control(SRB_FUNCTION_ABORT_COMMAND, address, slots_.srb(*victim));
+    if (status != SRB_STATUS_SUCCESS) return status;
+    std::unique_lock lock(mutex_);
+    const auto is_back = [&] { return victim->request == nullptr || victim->sequence != sequence; };
+    if (!drained_.wait_for(lock, std::chrono::milliseconds(options_.grace_ms), is_back))
+        report_violation("SRB left after abort", "%u:%u:%u: still out after %u ms", address.path,
+                         address.target, address.lun, options_.grace_ms);
+    return status;
+}
+
 void Adapter::expect_drained(Address address, const char* after) {
     std::uint64_t sequence = 0;
     {
