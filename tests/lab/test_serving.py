@@ -2,13 +2,14 @@
 """Data goes through the whole path, in every manner of I/O, and nothing acknowledged is lost."""
 import hashlib
 import os
+import random
 import subprocess
 import tempfile
 import time
 import unittest
 from pathlib import Path
 
-from tests.lab.lab import Lab
+from tests.lab.lab import Lab, LabError
 from tests.lab.servers import Nbdkit
 
 MIB = 1 << 20
@@ -128,40 +129,84 @@ class Serving(unittest.TestCase):
         self.unmap("two", second)
 
 
-class OwnersDeath(unittest.TestCase):
-    """When the serving process ends in any way, its disks are gone and its I/O has failed."""
+class Endurance(unittest.TestCase):
+    """20,000 checked I/Os in one run while everything happens to their disk at random moments."""
 
-    def test_a_killed_process_takes_its_disk_along_and_resets_lose_nothing(self):
-        with Lab() as lab:
+    IOS = 20000
+
+    def test_nothing_is_lost_under_aborts_resets_removals_and_killed_servers(self):
+        seed = int(os.environ.get("WNBD_STRESS_SEED", random.randrange(1, 1 << 31)))
+        print(f"seed {seed}", flush=True)
+        self.random = random.Random(seed)
+        with tempfile.TemporaryDirectory() as work, Lab() as lab:
             lab.install()
-            for round_number in range(2):
-                child, drive = lab.map("victim", "--memory", "64M")
-                load = lab.start("disktool.exe", "load", drive, "--ios", 20000, "--depth", 64,
-                                 "--seed", round_number + 1, "--tolerate-errors")
-                time.sleep(1.5)
-                self.assertIsNone(load.poll(), load.output())
-                kill_windows_process(lab, "victim")
-                died = time.monotonic()
-                while lab.disk_number("victim") is not None:
-                    self.assertLess(time.monotonic() - died, 10, "the disk outlives its server")
-                    time.sleep(0.1)
-                load.wait(timeout=60)
-                self.assertNotIn("does not hold", load.output())
-                child.wait(timeout=30)
-            child, drive = lab.map("victim", "--memory", "64M")
-            load = lab.start("disktool.exe", "load", drive, "--ios", 20000, "--depth", 64)
-            resets = 0
-            while load.poll() is None:
-                kind = ("unit", "target", "bus")[resets % 3]
-                lab.run("labctl.exe", "reset", kind, 0, 0, 0).check()
-                resets += 1
-                time.sleep(0.5)
+            backing = lab.windows_path(Path(work) / "backing")
+            serve = ("--file", backing, "--disk-size", 64 * MIB)
+            child, _ = lab.map("endure", *serve)
+            load = lab.start("disktool.exe", "endure", "endure", "--ios", self.IOS, "--seed", seed)
+            departures = [self.kill, self.remove]
+            counts = [0, 0]
+            while self.disturb(lab, load):
+                kind = sum(counts) % 2
+                departures[kind](lab)
+                counts[kind] += 1
+                child.wait(timeout=60)
+                child = self.map_again(lab, "endure", *serve)
             self.assertEqual(load.returncode, 0, load.output())
-            self.assertGreater(resets, 3)
-            print(f"{load.output().strip()}, {resets} resets", flush=True)
-            lab.client("unmap", "victim").check()
-            child.wait(timeout=30)
+            state = dict(line.split(": ") for line in
+                         lab.run("labctl.exe", "state").check().stdout.splitlines())
+            print(f"{load.output().strip()}; {state['aborts']} aborts, {state['resets']} resets, "
+                  f"{counts[0]} servers killed, {counts[1]} removals", flush=True)
+            self.assertGreater(min(counts), 0, "killed and removed at least once")
+            self.assertGreater(int(state["aborts"]), 0)
+            self.assertGreater(int(state["resets"]), 0)
+            self.assertEqual(state["outstanding"], "0")
+            lab.client("unmap", "endure").check()
+            child.wait(timeout=60)
             lab.client("uninstall-driver").check()
+
+    def disturb(self, lab, load):
+        """Aborts and resets until the disk that is there now has served its part. False: the load
+        is done."""
+        end = time.monotonic() + 60
+        enough = self.random.randrange(500, 3000)
+        while load.poll() is None:
+            lab.run("labctl.exe", "disturb", self.random.randrange(4, 24), self.random.randrange(5, 80),
+                    self.random.randrange(1 << 30)).check()
+            if self.replies(lab) > enough or time.monotonic() > end:
+                break
+        return load.poll() is None
+
+    @staticmethod
+    def map_again(lab, name, *arguments):
+        """A killed server's disk holds its name until the last request in it has ended."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                return lab.map(name, *arguments)[0]
+            except LabError as error:
+                if "already exists" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    @staticmethod
+    def replies(lab):
+        for line in lab.client("stats", "endure").check().stdout.splitlines():
+            label, _, value = line.partition(":")
+            if label.strip() == "TotalReceivedIOReplies":
+                return int(value)
+        raise AssertionError("stats shows no replies")
+
+    def kill(self, lab):
+        kill_windows_process(lab, "endure")
+        end = time.monotonic() + 60
+        while lab.disk_number("endure") is not None:
+            self.assertLess(time.monotonic(), end, "the disk outlives its server")
+            time.sleep(0.1)
+
+    @staticmethod
+    def remove(lab):
+        lab.client("unmap", "endure", "--hard-disconnect").check()
 
 
 def kill_windows_process(lab, name):

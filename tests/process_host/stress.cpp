@@ -81,8 +81,8 @@ class Run {
         : options_(options),
           store_(disk_blocks, options.block_size, options.seed),
           ledger_(disk_blocks),
-          state_{.lab = lab_, .store = store_, .ledger = ledger_, .address = {0, 0, 0}},
-          serving_(lab_, store_, options.servers),
+          state_{.lab = lab_, .store = store_, .ledger = ledger_},
+          serving_(state_, options.servers),
           random_(options.seed),
           disturber_(state_, serving_, options.seed) {}
 

@@ -21,22 +21,23 @@ constexpr std::uint64_t departure_bound_100ns = 20ULL * 10'000'000;
 
 bool Serving::next() {
     if (server_ != nullptr) server_->join();
-    server_ = std::make_unique<StressServer>(lab_, store_, counters_, ++process_id_);
-    return server_->start(disk_name, threads_);
+    server_ = std::make_unique<StressServer>(state_.lab, state_.store, counters_, ++process_id_);
+    if (!server_->start(disk_name, threads_)) return false;
+    state_.target.store(server_->target());
+    return true;
 }
 
 /// Storport aborts the requests that timed out one after the other.
 void Disturber::abort_some() {
     const std::uint64_t wanted = 1 + random_() % aborts_at_once_max;
     for (std::uint64_t done = 0; done < wanted; ++done) {
-        const auto status = lab::abort_one(state_.lab.adapter(), state_.address, random_());
+        const auto status = lab::abort_one(state_.lab.adapter(), state_.address(), random_());
         if (!status) return;
         ++aborts_;
     }
 }
 
-/// A new disk stays invisible until a scan of the bus has seen that the one before is gone. Where
-/// disks depart faster than the machine scans, no I/O would ever succeed.
+/// Where disks depart faster than the machine gets an I/O through, none would ever succeed.
 bool Disturber::departure_is_due() const {
     return state_.succeeded.load() - succeeded_at_departure_ >= successes_between_departures ||
            os::now_100ns() - departed_100ns_ > departure_bound_100ns;
@@ -70,10 +71,10 @@ bool Disturber::disturb() {
         abort_some();
     } else if (chosen < 14) {
         ++unit_resets_;
-        lab::reset_logical_unit(adapter, state_.address);
+        lab::reset_logical_unit(adapter, state_.address());
     } else if (chosen < 17) {
         ++target_resets_;
-        lab::reset_target(adapter, state_.address);
+        lab::reset_target(adapter, state_.address());
     } else if (chosen < 20) {
         ++bus_resets_;
         lab::reset_bus(adapter, 0);

@@ -15,20 +15,18 @@ namespace wnbd::test {
 /// Keeps the disk served, by one process after the other.
 class Serving {
   public:
-    Serving(Lab& lab, StampedStore& store, unsigned threads)
-        : lab_(lab), store_(store), threads_(threads) {}
+    Serving(StressState& state, unsigned threads) : state_(state), threads_(threads) {}
 
     static constexpr const char* disk_name = "stress";
 
-    /// Starts the next process; false if that cannot be done.
+    /// Starts the next process and says where its disk is; false if that cannot be done.
     bool next();
     bool kill() { return server_->kill(); }
     void end() { server_.reset(); }
     ServerCounters& counters() { return counters_; }
 
   private:
-    Lab& lab_;
-    StampedStore& store_;
+    StressState& state_;
     const unsigned threads_;
     ServerCounters counters_;
     std::uint64_t process_id_ = 1000;

@@ -98,7 +98,7 @@ void StressIssuer::prepare(Slot& slot) {
     }
     lab::Request& request = slot.request;
     request = lab::Request{};
-    request.address = state_.address;
+    request.address = state_.address();
     request.data = slot.data.data();
     request.data_length = slot.count * block_size;
     request.direction = slot.writes ? lab::Direction::Out : lab::Direction::In;
@@ -163,7 +163,8 @@ void StressIssuer::settle(Slot& slot) {
         state_.succeeded.fetch_add(1, std::memory_order_relaxed);
     } else if (means_absent(status)) {
         state_.absent.fetch_add(1, std::memory_order_relaxed);
-        lab::os::sleep_ms(1);
+        // The scan that brings the next disk is to have the processor meanwhile.
+        lab::os::sleep_ms(4);
     } else if (means_given_up(status)) {
         state_.given_up.fetch_add(1, std::memory_order_relaxed);
     } else {

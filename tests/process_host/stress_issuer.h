@@ -19,7 +19,9 @@ struct StressState {
     Lab& lab;
     StampedStore& store;
     BlockLedger& ledger;
-    lab::Address address;
+    /// Where the disk is now: each one that follows gets a target of the driver's choice.
+    std::atomic<std::uint8_t> target{0};
+    [[nodiscard]] lab::Address address() const { return {0, target.load(), 0}; }
     std::atomic<std::uint64_t> wanted{0};  ///< successful I/Os to do
     std::atomic<std::uint64_t> succeeded{0};
     std::atomic<std::uint64_t> submitted{0};

@@ -33,6 +33,9 @@ class StressServer {
     /// Maps the disk and starts the threads. Resources may be short on purpose: then the call is
     /// repeated.
     bool start(const std::string& name, unsigned threads);
+    [[nodiscard]] std::uint8_t target() const noexcept {
+        return static_cast<std::uint8_t>(info_.TargetId);
+    }
     /// Kills the process. False: it cannot be ended.
     bool kill() { return client_.kill(); }
     /// Waits until all threads saw the end of the disk or of their process.

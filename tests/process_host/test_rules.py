@@ -11,7 +11,7 @@ PROGRAMS = {
     "tests/process_host/verifier_test.exe": [MISUSE_DRIVER],
     "tests/process_host/miniport_test.exe": [],
     "tests/lab/port_test.exe": [],
-    "tests/lab/wine_memory_test.exe": [],
+    "tests/lab/wine_host_test.exe": [],
 }
 
 # The name of the rule is what stands before the first comma: one string, or two and a condition.

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <string>
 
+#include "driver/ddk/etw.h"
 #include "lab/kernel/os.h"
 #include "lab/kernel/services.h"
 #include "lab/kernel/verifier.h"
@@ -16,6 +17,9 @@ namespace wnbd::test {
 namespace kernel = lab::kernel;
 namespace os = lab::os;
 namespace process = lab::process;
+
+// What Windows takes: MAX_EVENT_DATA_DESCRIPTORS.
+static constexpr ULONG event_parts_max = 128;
 
 void test_services() {
     expect("a work item never freed", "work-item-leak", [] {
@@ -52,6 +56,23 @@ void test_services() {
         static const GUID provider{};
         EtwRegister(&provider, nullptr, nullptr, &handle);
         EtwUnregister(handle);
+        EtwUnregister(handle);
+    });
+    expect("traits that are none", "etw-traits", [] {
+        REGHANDLE handle;
+        static const GUID provider{};
+        EtwRegister(&provider, nullptr, nullptr, &handle);
+        char garbage[3] = {9, 9, 9};
+        EtwSetInformation(handle, EventProviderSetTraits, garbage, sizeof garbage);
+        EtwUnregister(handle);
+    });
+    expect("an event of too many parts", "etw-event", [] {
+        REGHANDLE handle;
+        static const GUID provider{};
+        EtwRegister(&provider, nullptr, nullptr, &handle);
+        static EVENT_DATA_DESCRIPTOR data[event_parts_max + 1];
+        const EVENT_DESCRIPTOR event{};
+        EtwWrite(handle, &event, nullptr, event_parts_max + 1, data);
         EtwUnregister(handle);
     });
     expect("a registry key left open", "handle-leak", [] {

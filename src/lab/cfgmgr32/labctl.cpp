@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <random>
 #include <string>
 
 #include "lab/cfgmgr32/adapters.h"
@@ -32,7 +34,8 @@ constexpr wchar_t kAdapter[] = L"ROOT\\SCSIADAPTER\\0000";
 int usage() {
     std::puts(
         "usage: labctl state | units | rescan | disable | enable | remove INSTANCE |\n"
-        "       labctl reset unit|target|bus PATH TARGET LUN |\n"
+        "       labctl reset unit|target|bus PATH TARGET LUN | abort PATH TARGET LUN |\n"
+        "       labctl disturb COUNT MEAN_MS SEED |\n"
         "       labctl trace NAME PROVIDER-GUID LEVEL KEYWORDS | untrace NAME");
     return ERROR_INVALID_PARAMETER;
 }
@@ -51,6 +54,7 @@ int print_state(unsigned port) {
     line("busy", state->busy);
     line("held-back", state->held_back);
     line("resets", state->resets);
+    line("aborts", state->aborts);
     line("outstanding", state->outstanding);
     line("outstanding-max", state->outstanding_max);
     line("unit-outstanding-max", state->unit_outstanding_max);
@@ -85,8 +89,10 @@ int change_adapter(bool enable) {
     return print_result(enable ? "enable" : "disable", result);
 }
 
+constexpr std::uint8_t kUnit = 0x20, kTarget = 0x13, kBus = 0x12;  // SRB_FUNCTION_RESET_*
+constexpr std::uint8_t kAbort = 0x10;                              // SRB_FUNCTION_ABORT_COMMAND
+
 int reset(unsigned port, char** arguments) {
-    constexpr std::uint8_t kUnit = 0x20, kTarget = 0x13, kBus = 0x12;  // SRB_FUNCTION_RESET_*
     const std::string kind = arguments[0];
     control::Reset what{};
     if (kind == "unit")
@@ -95,6 +101,8 @@ int reset(unsigned port, char** arguments) {
         what.function = kTarget;
     else if (kind == "bus")
         what.function = kBus;
+    else if (kind == "abort")
+        what.function = kAbort;
     else
         return usage();
     what.path = static_cast<std::uint8_t>(std::atoi(arguments[1]));
@@ -102,6 +110,7 @@ int reset(unsigned port, char** arguments) {
     what.lun = static_cast<std::uint8_t>(std::atoi(arguments[3]));
     const auto answer = send_reset(port, what);
     if (!answer) return ERROR_GEN_FAILURE;
+    if (answer->result == control::kAnswerNoSuchDevice) return ERROR_NOT_FOUND;
     std::printf("SRB status 0x%02x\n", answer->srb_status);
     return 0;
 }
@@ -125,6 +134,24 @@ int untrace(unsigned port, const char* name) {
     return stop_trace(port, session) ? 0 : ERROR_NOT_FOUND;
 }
 
+/// Aborts and resets at random moments, on whatever units there are then: half of them aborts.
+int disturb(unsigned port, char** arguments) {
+    const int count = std::atoi(arguments[0]);
+    const int mean_ms = std::atoi(arguments[1]);
+    if (count <= 0 || mean_ms <= 0) return usage();
+    std::mt19937 random(static_cast<unsigned>(std::atoi(arguments[2])));
+    constexpr std::uint8_t kinds[] = {kAbort, kAbort, kAbort, kUnit, kTarget, kBus};
+    for (int i = 0; i < count; ++i) {
+        Sleep(random() % (2U * static_cast<unsigned>(mean_ms)));
+        const std::vector<control::UnitEntry> present = units(port);
+        if (present.empty()) continue;
+        const control::UnitEntry& unit = present[random() % present.size()];
+        const std::uint8_t kind = kinds[random() % std::size(kinds)];
+        if (!send_reset(port, {kind, unit.bus, unit.target, unit.lun})) return ERROR_GEN_FAILURE;
+    }
+    return 0;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -144,5 +171,7 @@ int main(int count, char** arguments) {
     if (command == "reset" && count == 6) return reset(port, arguments + 2);
     if (command == "trace" && count == 6) return trace(port, arguments + 2);
     if (command == "untrace" && count == 3) return untrace(port, arguments[2]);
+    if (command == "abort" && count == 5) return reset(port, arguments + 1);
+    if (command == "disturb" && count == 5) return disturb(port, arguments + 2);
     return usage();
 }

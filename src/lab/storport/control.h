@@ -50,7 +50,9 @@ struct Answer {
 };
 
 struct Reset {
-    std::uint8_t function;  // SRB_FUNCTION_RESET_LOGICAL_UNIT, _DEVICE, _BUS, or FLUSH, SHUTDOWN
+    // SRB_FUNCTION_RESET_LOGICAL_UNIT, _DEVICE, _BUS, ABORT_COMMAND (of any SRB that is out at the
+    // address), FLUSH or SHUTDOWN
+    std::uint8_t function;
     std::uint8_t path, target, lun;
 };
 
@@ -66,10 +68,10 @@ static_assert(sizeof(Trace) == 72);
 
 struct State {
     std::uint64_t violations;
-    std::uint64_t issued, completed, timed_out, busy, held_back, resets;
+    std::uint64_t issued, completed, timed_out, busy, held_back, resets, aborts;
     std::uint32_t outstanding, outstanding_max, unit_outstanding_max;
     std::uint32_t started;
 };
-static_assert(sizeof(State) == 72);
+static_assert(sizeof(State) == 80);
 
 }  // namespace wnbd::lab::control

@@ -118,6 +118,12 @@ NTSTATUS inject_reset(FunctionalDevice& device, PIRP irp) {
         case SRB_FUNCTION_RESET_BUS:
             result.srb_status = adapter.reset(reset.function, address);
             break;
+        case SRB_FUNCTION_ABORT_COMMAND: {
+            const auto status = adapter.abort_one(address, now_ms());
+            if (!status) result.result = control::kAnswerNoSuchDevice;
+            result.srb_status = status.value_or(SRB_STATUS_NO_DEVICE);
+            break;
+        }
         default: result.result = control::kAnswerFailed; break;
     }
     return answer(irp, result);
@@ -134,6 +140,7 @@ NTSTATUS give_state(FunctionalDevice& device, PIRP irp) {
         state.busy = now.busy;
         state.held_back = now.held_back;
         state.resets = now.resets;
+        state.aborts = now.aborts;
         state.outstanding = now.outstanding;
         state.outstanding_max = now.outstanding_max;
         state.unit_outstanding_max = now.unit_outstanding_max;

@@ -72,4 +72,17 @@ struct LoadOptions {
 /// Random overlapped reads and writes; every read is checked against what was written before.
 int run_load(const LoadOptions& options);
 
+struct EndureOptions {
+    std::string serial;  // of the disk: its name, unless it was mapped with another serial number
+    std::uint64_t ios = 20000;  // that must succeed
+    std::uint32_t depth = 64;
+    std::uint32_t block = 4096;        // bytes, a multiple of 512
+    std::uint64_t region = 64U << 20;  // bytes from the start of the disk, zeros in the beginning
+    std::uint64_t seed = 1;
+    std::uint64_t patience_s = 120;  // without any success
+};
+/// Random overlapped reads and writes on a disk that may fail, go, and come back with its content.
+/// 0 when every read, and all of the region in the end, showed what it must.
+int run_endure(const EndureOptions& options);
+
 }  // namespace wnbd::disktool

@@ -75,6 +75,18 @@ void add_load(CLI::App& app, LoadOptions& options, int& exit_code) {
     command->callback([&options, &exit_code] { exit_code = run_load(options); });
 }
 
+void add_endure(CLI::App& app, EndureOptions& options, int& exit_code) {
+    CLI::App* const command = app.add_subcommand("endure", "a load that outlives its disk");
+    command->add_option("serial", options.serial, "the disk's serial number")->required();
+    command->add_option("--ios", options.ios, "that must succeed");
+    command->add_option("--depth", options.depth);
+    command->add_option("--block", options.block, "bytes");
+    command->add_option("--region", options.region, "bytes");
+    command->add_option("--seed", options.seed);
+    command->add_option("--patience", options.patience_s, "seconds without a success");
+    command->callback([&options, &exit_code] { exit_code = run_endure(options); });
+}
+
 void add_plain(CLI::App& app, const char* name, const char* what, unsigned& drive,
                int (*action)(unsigned), int& exit_code) {
     CLI::App* const command = app.add_subcommand(name, what);
@@ -92,6 +104,7 @@ int main(int argc, char** argv) {
     TransferOptions reading, writing;
     PassThroughOptions pass;
     LoadOptions load;
+    EndureOptions endure;
     TrimOptions range;
     ReserveOptions reserve;
     add_transfer(app, "read", "disk to file", reading, false, exit_code);
@@ -104,6 +117,7 @@ int main(int argc, char** argv) {
     add_range(app, "verify", "have a range read on the disk's side", range, verify, exit_code);
     add_reserve(app, reserve, exit_code);
     add_load(app, load, exit_code);
+    add_endure(app, endure, exit_code);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The Wine host's user memory (src/lab/wine/user_memory.cpp) in an ordinary process, which is its
-// own requestor: bounce buffers go both ways, and each misuse of an MDL is reported. The few kernel
-// functions it needs beside ntdll's are below.
+// The Wine host's user memory and tracing (src/lab/wine) in an ordinary process, which is its own
+// requestor: bounce buffers go both ways, and each misuse of an MDL or of tracing is reported. The
+// few kernel functions they need beside ntdll's are below.
 #include <cstdlib>
 #include <cstring>
 #include <set>
 #include <string>
 
+#include "driver/ddk/etw.h"
 #include "lab/storport/host.h"
 #include "lab/wine/memory_query.h"
 #include "lab/wine/real.h"
@@ -48,6 +49,7 @@ namespace {
 
 std::multiset<std::string> rules;
 char page[4096];
+constexpr ULONG event_parts_max = 128;  // what Windows takes: MAX_EVENT_DATA_DESCRIPTORS
 
 /// Does something wrong, and claims that exactly this rule was reported.
 template <typename Wrong>
@@ -70,6 +72,13 @@ PMDL make() {
 PVOID map(PMDL mdl) {
     return MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE,
                                         NormalPagePriority);
+}
+
+REGHANDLE register_provider() {
+    static const GUID provider{};
+    REGHANDLE handle = 0;
+    EtwRegister(&provider, nullptr, nullptr, &handle);
+    return handle;
 }
 
 void both_ways() {
@@ -113,5 +122,19 @@ int main() {
         MmUnlockPages(mdl);
         IoFreeMdl(mdl);
     });
-    return wnbd::test::report("wine_memory_test");
+    expect("a provider unregistered that never was", "etw handle", [] { EtwUnregister(0x7777); });
+    expect("traits that are none", "etw traits", [] {
+        REGHANDLE const handle = register_provider();
+        char garbage[3] = {9, 9, 9};
+        EtwSetInformation(handle, EventProviderSetTraits, garbage, sizeof garbage);
+        EtwUnregister(handle);
+    });
+    expect("an event of too many parts", "etw event", [] {
+        REGHANDLE const handle = register_provider();
+        static EVENT_DATA_DESCRIPTOR data[event_parts_max + 1];
+        const EVENT_DESCRIPTOR event{};
+        EtwWrite(handle, &event, nullptr, event_parts_max + 1, data);
+        EtwUnregister(handle);
+    });
+    return wnbd::test::report("wine_host_test");
 }
