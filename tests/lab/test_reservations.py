@@ -12,6 +12,7 @@ from tests.lab.lab import Lab
 GOOD, CHECK_CONDITION, RESERVATION_CONFLICT = 0x00, 0x02, 0x18
 READ_KEYS, READ_RESERVATION, REPORT_CAPABILITIES, READ_FULL_STATUS = range(4)
 REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE, MOVE = range(8)
+ERROR_BUSY = 170  # what RESERVATION CONFLICT becomes
 TYPES = (1, 3, 5, 6, 7, 8)
 KEY = 0x0123456789ABCDEF
 
@@ -70,6 +71,12 @@ class Reservations(unittest.TestCase):
         status = self.read(READ_FULL_STATUS)
         self.assertEqual(status[:8] + status[8:16], struct.pack(">IIQ", 2, 48, KEY))
         self.assertEqual(status[20:22], b"\x01\x06")
+
+        # The storage stack's own ioctls come to the same end.
+        told = self.lab.disktool("reserve-in", self.drive, READ_RESERVATION).check().stdout
+        self.assertEqual(bytes.fromhex(told.partition(":")[2].strip()), self.read(READ_RESERVATION))
+        busy = self.lab.disktool("reserve-out", self.drive, RESERVE, "--type", 1, "--key", KEY)
+        self.assertEqual(busy.code, ERROR_BUSY, busy)
 
         # The holder's disk works on, and is told GOOD for RESERVE, which does nothing.
         load = self.lab.disktool("load", self.drive, "--ios", 200, "--region", 1 << 20)
