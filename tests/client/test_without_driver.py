@@ -190,6 +190,8 @@ class WithoutDriver(unittest.TestCase):
             (("map", "d", "s", "--port", "0"), INVALID_PARAMETER, "Missing NBD server port number"),
             (("show", ""), INVALID_PARAMETER, "Missing instance name"),
             (("mount",), INVALID_PARAMETER, "Unknown command: mount"),
+            (("set-opt", "LogLevel", "1" * 256), BUFFER_OVERFLOW,
+             "The value is too long: 256 UTF-16 units, at most 255 are allowed"),
             (("unmap", "d", "--soft-disconnect-timeout", "4294968"), INVALID_PARAMETER,
              "Invalid --soft-disconnect-timeout: 4294968. It must be at most 4294967 seconds"),
         ):

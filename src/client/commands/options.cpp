@@ -63,9 +63,9 @@ DWORD run_set_opt(const Arguments& arguments) {
     value.Type = WnbdOptWstr;
     // The driver converts the text to the option's type.
     if (units.size() >= std::size(value.Data.AsWstr)) {
-        print_complaint("The value is too long: " + std::to_string(units.size()) +
-                        " UTF-16 units, at most 255 are allowed.");
-        return ERROR_BUFFER_OVERFLOW;
+        return refuse("The value is too long: " + std::to_string(units.size()) +
+                          " UTF-16 units, at most 255 are allowed.",
+                      ERROR_BUFFER_OVERFLOW);
     }
     std::ranges::copy(units, value.Data.AsWstr);
     const DWORD code = WnbdSetDrvOpt(name.c_str(), &value, is_persistent(arguments));
