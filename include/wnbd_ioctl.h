@@ -206,6 +206,24 @@ WNBD_ASSERT_OFFSET_EQ(WNBD_PROPERTIES, NaaIdentifier, 1108);
 WNBD_ASSERT_OFFSET_EQ(WNBD_PROPERTIES, Reserved, 1124);
 
 /*
+ * Byte 0 of WNBD_PROPERTIES.Reserved: the disk's physical block is 2^n of its blocks, as READ
+ * CAPACITY(16) and page B0h say. 0, which is what the reserved bytes always had to be, means that
+ * both are the same; 3 makes a disk of 512-byte blocks a 512e one. A physical block is at most
+ * WNBD_MAX_PHYSICAL_BLOCK_SIZE bytes: CREATE refuses more as an invalid parameter. An older driver
+ * ignores the byte. Use the two functions below.
+ */
+#define WNBD_PHYSICAL_BLOCK_EXPONENT_OFFSET 0
+#define WNBD_MAX_PHYSICAL_BLOCK_SIZE 65536
+
+static inline void WnbdSetPhysicalBlockExponent(PWNBD_PROPERTIES Properties, UINT8 Exponent) {
+    Properties->Reserved[WNBD_PHYSICAL_BLOCK_EXPONENT_OFFSET] = Exponent;
+}
+
+static inline UINT8 WnbdGetPhysicalBlockExponent(const WNBD_PROPERTIES* Properties) {
+    return Properties->Reserved[WNBD_PHYSICAL_BLOCK_EXPONENT_OFFSET];
+}
+
+/*
  * The second name lacks the star and names the structure itself. Consumers were compiled against it
  * that way, so it stays.
  */

@@ -129,6 +129,13 @@ constexpr std::array map_options{
         .kind = number32,
         .description = "The disk's block size in bytes. Default: 512.",
     },
+    OptionSpec{
+        .name = "physical-block-size",
+        .kind = number32,
+        .description = "What Windows is told to align to, in bytes: the block size times a power "
+                       "of two. Default: the block size.",
+        .exact_only = true,
+    },
     OptionSpec{.name = "read-only", .description = "Refuse writes."},
     OptionSpec{
         .name = "memory",

@@ -163,6 +163,22 @@ Refusal plan_server(const Arguments& arguments, MapPlan& plan) {
     return std::nullopt;
 }
 
+Refusal plan_physical_block(const Arguments& arguments, WNBD_PROPERTIES& properties) {
+    const std::uint64_t wanted = arguments.number("physical-block-size", 0);
+    if (wanted == 0) return std::nullopt;
+    std::uint8_t exponent = 0;
+    while (std::uint64_t{properties.BlockSize} << exponent < wanted)
+        ++exponent;
+    if (wanted > WNBD_MAX_PHYSICAL_BLOCK_SIZE ||
+        std::uint64_t{properties.BlockSize} << exponent != wanted) {
+        return invalid("Invalid --physical-block-size: " + std::to_string(wanted) +
+                       ". It must be the block size times a power of two, at most " +
+                       std::to_string(WNBD_MAX_PHYSICAL_BLOCK_SIZE) + ".");
+    }
+    WnbdSetPhysicalBlockExponent(&properties, exponent);
+    return std::nullopt;
+}
+
 }  // namespace
 
 Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pid) {
@@ -178,6 +194,7 @@ Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pi
         return Failure{invalid("Invalid --block-size: " + std::to_string(properties.BlockSize) +
                                ". It must be 512 or 4096.")};
     }
+    if (auto refused = plan_physical_block(arguments, properties)) return Failure{*refused};
 
     Refusal refusal;
     if (arguments.has("memory")) {

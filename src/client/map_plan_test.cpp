@@ -52,6 +52,20 @@ TEST(MapPlan, EveryServerOptionArrives) {
     EXPECT_EQ(properties.BlockCount, 256U);
 }
 
+TEST(MapPlan, PhysicalBlocksAreBlocksTimesAPowerOfTwo) {
+    const auto exponent = [](const char* physical, const char* block) {
+        auto planned =
+            plan({"disk", "--memory=1M", "--physical-block-size", physical, "--block-size", block});
+        EXPECT_TRUE(planned.ok()) << planned.error().text;
+        return planned.ok() ? WnbdGetPhysicalBlockExponent(&planned.value().properties) : 255;
+    };
+    EXPECT_EQ(exponent("0", "512"), 0);
+    EXPECT_EQ(exponent("512", "512"), 0);
+    EXPECT_EQ(exponent("4096", "512"), 3);
+    EXPECT_EQ(exponent("4096", "4096"), 0);
+    EXPECT_EQ(exponent("65536", "512"), 7);
+}
+
 TEST(MapPlan, UriTellsHostPortAndExport) {
     auto planned = plan({"disk", "nbd://[::1]:10/a%20b"});
     ASSERT_TRUE(planned.ok()) << planned.error().text;
@@ -177,6 +191,15 @@ TEST(MapPlan, BadCombinationsAndValuesAreRefused) {
          "Invalid --disk-size: 4608 is not a multiple of the block size, 4096."},
         {{"d", "s", "--skip-handshake", "--disk-size=9223372036854775808", "--block-size=512"},
          "Invalid --disk-size: 9223372036854775808. It must be below 2^63 bytes."},
+        {{"d", "--memory=1M", "--physical-block-size=1536"},
+         "Invalid --physical-block-size: 1536. It must be the block size times a power of two, at "
+         "most 65536."},
+        {{"d", "--memory=1M", "--block-size=4096", "--physical-block-size=512"},
+         "Invalid --physical-block-size: 512. It must be the block size times a power of two, at "
+         "most 65536."},
+        {{"d", "--memory=1M", "--physical-block-size=131072"},
+         "Invalid --physical-block-size: 131072. It must be the block size times a power of two, "
+         "at most 65536."},
         {{"d", "s", "--block-size=513"}, "Invalid --block-size: 513. It must be 512 or 4096."},
         {{"d", "--memory=1M", "--block-size=1024"},
          "Invalid --block-size: 1024. It must be 512 or 4096."},

@@ -26,6 +26,7 @@ void write_revision(char (&revision)[5]) noexcept {
 scsi::Disk describe(const WNBD_PROPERTIES& properties) noexcept {
     scsi::Disk disk;
     disk.block_size = properties.BlockSize;
+    disk.physical_block_exponent = WnbdGetPhysicalBlockExponent(&properties);
     disk.max_transfer_length = WNBD_DEFAULT_MAX_TRANSFER_LENGTH;
     disk.max_unmap_descriptors_per_step =
         std::clamp<std::uint32_t>(properties.MaxUnmapDescCount, 1, scsi::max_unmap_descriptors);

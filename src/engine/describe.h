@@ -7,7 +7,8 @@
 
 namespace wnbd::engine {
 
-/// Properties have been checked: names terminated, block size 512 or 4096.
+/// Properties have been checked: names terminated, block size 512 or 4096, a physical
+/// block of 64 KiB at most.
 [[nodiscard]] scsi::Disk describe(const WNBD_PROPERTIES& properties) noexcept;
 
 }  // namespace wnbd::engine

@@ -69,10 +69,20 @@ TEST_F(ControlTest, CreateRefusesWhatIsNoDisk) {
     EXPECT_EQ(refused([](P& p) { p.BlockCount = ~UINT64{0} / 512 + 1; }), nt::invalid_parameter);
     for (const UINT32 size : {0U, 1U, 511U, 513U, 1024U, 2048U, 8192U, ~0U})
         EXPECT_EQ(refused([&](P& p) { p.BlockSize = size; }), nt::invalid_parameter) << size;
+    for (const UINT8 exponent : {8, 15, 16, 64, 255})
+        EXPECT_EQ(refused([&](P& p) { WnbdSetPhysicalBlockExponent(&p, exponent); }),
+                  nt::invalid_parameter)
+            << unsigned{exponent};
     EXPECT_FALSE(host.adapter->unit_at(0));
     auto command = create_command("4k");
     command.Properties.BlockSize = 4096;
+    WnbdSetPhysicalBlockExponent(&command.Properties, 4);
     EXPECT_EQ(create(command), nt::success);
+    EXPECT_EQ(host.adapter->unit_at(0)->disk.description().physical_block_exponent, 4);
+    auto too_large = create_command("too large");
+    too_large.Properties.BlockSize = 4096;
+    WnbdSetPhysicalBlockExponent(&too_large.Properties, 5);
+    EXPECT_EQ(create(too_large), nt::invalid_parameter);
 }
 
 TEST_F(ControlTest, NamesWithoutEndAreTerminated) {

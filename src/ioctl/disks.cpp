@@ -19,6 +19,12 @@ bool valid_block_size(std::uint32_t block_size) noexcept {
     return block_size == 512 || block_size == 4096;
 }
 
+bool valid_physical_block(std::uint8_t exponent, std::uint32_t block_size) noexcept {
+    constexpr unsigned exponent_limit = 16;  // so that the shift below holds
+    return exponent < exponent_limit &&
+           std::uint64_t{block_size} << exponent <= WNBD_MAX_PHYSICAL_BLOCK_SIZE;
+}
+
 void terminate_names(WNBD_PROPERTIES& properties) noexcept {
     terminate(properties.InstanceName);
     terminate(properties.SerialNumber);
@@ -33,6 +39,8 @@ bool sanitise(WNBD_PROPERTIES& properties, INT requestor) noexcept {
     if (properties.Flags.UseKernelNbd) return false;
     if (properties.InstanceName[0] == '\0') return false;
     if (!valid_block_size(properties.BlockSize)) return false;
+    if (!valid_physical_block(WnbdGetPhysicalBlockExponent(&properties), properties.BlockSize))
+        return false;
     if (!valid_size(properties.BlockCount, properties.BlockSize)) return false;
     if (properties.SerialNumber[0] == '\0')
         std::memcpy(properties.SerialNumber, properties.InstanceName,

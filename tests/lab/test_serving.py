@@ -67,6 +67,24 @@ class Serving(unittest.TestCase):
         self.assertNotEqual(unaligned.code, 0)
         self.unmap("big", child)
 
+    def test_512e_is_told_to_windows_and_changes_no_data(self):
+        child, drive = self.lab.map("plain", "--memory", "16M")
+        self.assertRegex(self.lab.disktool("info", drive).check().stdout,
+                         r"logical-sector: 512\nphysical-sector: 512\n")
+        self.unmap("plain", child)
+        child, drive = self.lab.map("512e", "--memory", "16M", "--physical-block-size", 4096)
+        self.assertRegex(self.lab.disktool("info", drive).check().stdout,
+                         r"logical-sector: 512\nphysical-sector: 4096\n")
+        # READ CAPACITY(16): 2^3 blocks per physical block. Block Limits: granularity 8 blocks.
+        capacity = self.lab.disktool("scsi", drive, "9e10" + "00" * 11 + "200000", "--in", 32)
+        self.assertRegex(capacity.check().stdout.replace(" ", ""), "00007fff00000200" + "0003")
+        limits = self.lab.disktool("scsi", drive, "1201b0004000", "--in", 64)
+        self.assertRegex(limits.check().stdout.replace(" ", ""), "00b0003c....0008")
+        data = os.urandom(512)
+        self.lab.disktool("write", drive, self.file_of(data), "--offset", 512).check()
+        self.assertEqual(self.read_back(drive, 512, 512), data)
+        self.unmap("512e", child)
+
     def test_a_write_through_write_reaches_the_server_with_fua(self):
         log = self.work / "nbdkit.log"
         with Nbdkit("memory", "16M", f"logfile={log}", filters=["log"]) as server:

@@ -92,6 +92,12 @@ void print_traits(const Drive& drive) {
     const auto seeks =
         query_property(drive, StorageDeviceSeekPenaltyProperty, sizeof seek, "seek penalty");
     std::memcpy(&seek, seeks.data(), std::min(seeks.size(), sizeof seek));
+    STORAGE_ACCESS_ALIGNMENT_DESCRIPTOR alignment{};
+    const auto aligned =
+        query_property(drive, StorageAccessAlignmentProperty, sizeof alignment, "alignment");
+    std::memcpy(&alignment, aligned.data(), std::min(aligned.size(), sizeof alignment));
+    std::printf("logical-sector: %lu\nphysical-sector: %lu\n", alignment.BytesPerLogicalSector,
+                alignment.BytesPerPhysicalSector);
     std::printf("trim: %d\nseek-penalty: %d\n", trim.TrimEnabled ? 1 : 0,
                 seek.IncursSeekPenalty ? 1 : 0);
 }
