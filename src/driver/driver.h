@@ -43,6 +43,7 @@ struct Driver {
     PDRIVER_UNLOAD storport_unload = nullptr;
     PDRIVER_DISPATCH storport_pnp = nullptr;
     PDRIVER_DISPATCH storport_cleanup = nullptr;
+    PDRIVER_DISPATCH storport_close = nullptr;
 };
 
 /// Where it lives. Built by DriverEntry: no run-time library runs constructors here.

@@ -41,13 +41,15 @@ HW_INITIALIZATION_DATA initialization_data() noexcept {
     return data;
 }
 
-/// Storport has filled the driver object; we stand in front of three of its entries.
+/// Storport has filled the driver object; we stand in front of four of its entries.
 void install_hooks(Driver& self) noexcept {
     self.storport_unload = self.object->DriverUnload;
     self.storport_pnp = self.object->MajorFunction[IRP_MJ_PNP];
     self.storport_cleanup = self.object->MajorFunction[IRP_MJ_CLEANUP];
+    self.storport_close = self.object->MajorFunction[IRP_MJ_CLOSE];
     self.object->MajorFunction[IRP_MJ_PNP] = dispatch_pnp;
     self.object->MajorFunction[IRP_MJ_CLEANUP] = dispatch_cleanup;
+    self.object->MajorFunction[IRP_MJ_CLOSE] = dispatch_close;
 }
 
 VOID NTAPI unload(PDRIVER_OBJECT object) {

@@ -25,7 +25,8 @@ VOID process_service_request(PVOID extension, PVOID irp);
 // dispatch_pnp.cpp
 NTSTATUS NTAPI dispatch_pnp(PDEVICE_OBJECT device, PIRP irp);
 
-// dispatch_cleanup.cpp
+// dispatch_close.cpp
 NTSTATUS NTAPI dispatch_cleanup(PDEVICE_OBJECT device, PIRP irp);
+NTSTATUS NTAPI dispatch_close(PDEVICE_OBJECT device, PIRP irp);
 
 }  // namespace wnbd::driver

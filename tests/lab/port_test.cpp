@@ -507,7 +507,7 @@ void control_and_stop_misuses() {
 
 int main() {
     set_host({nullptr, [] { return static_cast<KIRQL>(PASSIVE_LEVEL); }, [](KIRQL) {},
-              [] { return static_cast<KIRQL>(PASSIVE_LEVEL); }, nullptr, nullptr, true, false});
+              [] { return static_cast<KIRQL>(PASSIVE_LEVEL); }, nullptr, nullptr, nullptr, false});
     set_violation_sink(note_rule);
     payload_goes_both_ways();
     read_payload_is_not_mapped();

@@ -346,6 +346,67 @@ void handle_closed(Lab& lab) {
           "closing the owner's handle removes its disk");
 }
 
+/// A thread that has looked a handle up, and not sent its call yet, when the handle is closed.
+class Overtaken {
+  public:
+    Overtaken(Lab& lab, std::uint64_t process_id) : process_(process_id) {
+        NTSTATUS status = STATUS_SUCCESS;
+        file_ = process::File::open(process_, lab.device(), status);
+        claim(file_ != nullptr, "the adapter can be opened: %08lx",
+              static_cast<unsigned long>(status));
+        file_->reference();
+        process::File::close(file_);
+    }
+    ~Overtaken() { process::File::release(file_); }
+    Overtaken(const Overtaken&) = delete;
+    Overtaken& operator=(const Overtaken&) = delete;
+
+    template <typename Command, typename Reply>
+    NTSTATUS call(const Command& command, Reply& reply) {
+        const process::ProcessScope scope(process_);
+        ULONG returned = 0;
+        return file_->device_io_control(service_ioctl, &command, sizeof command, &reply,
+                                        sizeof reply, returned);
+    }
+
+  private:
+    process::Process process_;
+    process::File* file_;
+};
+
+void handle_closed_under_a_call(Lab& lab) {
+    Client other(904, lab.device());
+    WNBD_CONNECTION_INFO info{};
+    {
+        Overtaken creator(lab, 905);
+        WNBD_IOCTL_CREATE_COMMAND create{};
+        create.IoControlCode = IOCTL_WNBD_CREATE;
+        create.Properties = disk_properties("late", 100, 512);
+        claim(NT_SUCCESS(creator.call(create, info)), "a CREATE that its handle's end overtakes");
+    }
+    claim(other.show("late", info) == STATUS_OBJECT_NAME_NOT_FOUND,
+          "a disk made after its handle was closed goes with the call");
+
+    WNBD_PROPERTIES properties = disk_properties("adopted", 100, 512);
+    properties.Pid = 906;
+    claim(NT_SUCCESS(other.create(properties, info)), "CREATE for another process");
+    Pending read;
+    read.submit(lab, {0, static_cast<std::uint8_t>(info.TargetId), 0}, 512);
+    {
+        Overtaken server(lab, 906);
+        WNBD_IOCTL_FETCH_REQ_COMMAND fetch{};
+        fetch.IoControlCode = IOCTL_WNBD_FETCH_REQ;
+        fetch.ConnectionId = info.ConnectionId;
+        claim(NT_SUCCESS(server.call(fetch, fetch)) &&
+                  fetch.Request.RequestType == WnbdReqTypeRead,
+              "a FETCH_REQ that its handle's end overtakes");
+        claim(NT_SUCCESS(other.show("adopted", info)), "its disk stays while the call lasts");
+    }
+    claim(other.show("adopted", info) == STATUS_OBJECT_NAME_NOT_FOUND,
+          "a disk that a closed handle became the owner of goes with the call");
+    claim(read.wait(5000) && read.request.srb_status != 1, "and what was out has failed");
+}
+
 void many_disks(Lab& lab) {
     Client owner(903, lab.device());
     WNBD_CONNECTION_INFO info{};
@@ -409,6 +470,7 @@ int main(int argc, char** argv) {
         plug_and_play(lab);
         resets_and_death(lab);
         handle_closed(lab);
+        handle_closed_under_a_call(lab);
         many_disks(lab);
         if (round == 1) adapter_vanishes(lab);
         claim(lab.stop(), "the driver unloads: %s", lab.error().c_str());

@@ -72,7 +72,6 @@ void install_host_services() {
     services.current_irql = current_irql;
     services.run_blocking = run_in_place;
     services.copy_user = copy_user;
-    services.sends_cleanup = true;
     lab::set_host(services);
     lab::set_violation_sink(
         [](const char* rule, const char* detail) { kernel::violation(rule, "%s", detail); });

@@ -179,9 +179,19 @@ void File::close(File* file) {
         const std::lock_guard guard(file->process_.mutex);
         std::erase(file->process_.files, file);
     }
-    const ProcessScope scope(file->process_);
-    file->send_simple(IRP_MJ_CLEANUP);
-    file->send_simple(IRP_MJ_CLOSE);
+    {
+        const ProcessScope scope(file->process_);
+        file->send_simple(IRP_MJ_CLEANUP);
+    }
+    release(file);
+}
+
+void File::release(File* file) {
+    if (file->references_.fetch_sub(1) != 1) return;
+    {
+        const ProcessScope scope(file->process_);
+        file->send_simple(IRP_MJ_CLOSE);
+    }
     ObfDereferenceObject(file->device_);
     delete file;
 }
@@ -206,7 +216,10 @@ NTSTATUS File::device_io_control(ULONG code, const void* input, ULONG input_leng
     auto* const caller = static_cast<Process*>(this_thread().process);
     CallScope scope(caller != nullptr ? *caller : process_);
     if (!scope.allowed()) return STATUS_THREAD_IS_TERMINATING;
-    return call(code, input, input_length, output, output_length, returned);
+    reference();
+    const NTSTATUS status = call(code, input, input_length, output, output_length, returned);
+    release(this);
+    return status;
 }
 
 NTSTATUS File::call(ULONG code, const void* input, ULONG input_length, void* output,

@@ -54,8 +54,15 @@ class File {
     /// Opens the top of the device's stack for the process (IRP_MJ_CREATE). On failure `status`
     /// says why.
     static File* open(Process& process, PDEVICE_OBJECT device, NTSTATUS& status);
-    /// IRP_MJ_CLEANUP and IRP_MJ_CLOSE; the handle is gone. No call may be under way.
+    /// Closes the handle: IRP_MJ_CLEANUP now, IRP_MJ_CLOSE when the last call on it has ended (as
+    /// the I/O manager does it: a call holds a reference to the file object). The caller may use
+    /// the file no longer, but for references of its own.
     static void close(File* file);
+
+    /// What a thread holds between looking a handle up and sending its IRP.
+    void reference() noexcept { references_.fetch_add(1); }
+    /// Gives it back; the last one, after close(), sends IRP_MJ_CLOSE and ends the file.
+    static void release(File* file);
 
     /// NtDeviceIoControlFile for METHOD_BUFFERED codes. Buffers are the calling process's pointers,
     /// checked as Windows checks them. `returned` gets Information when the call did not fail with
@@ -73,6 +80,7 @@ class File {
     Process& process_;
     PDEVICE_OBJECT device_;
     FILE_OBJECT object_{};
+    std::atomic<std::uint32_t> references_{1};  // the handle's, and those of calls under way
 };
 
 /// With it, each call's system buffer lies at the end of a page that is followed by one that

@@ -29,6 +29,7 @@ struct DriverRecord {
     HW_INITIALIZATION_DATA hw{};
     std::u16string registry_path;
     bool tracing_started = false;
+    PDRIVER_DISPATCH miniport_close = nullptr;  // what stood in the table before our early CLOSE
 };
 
 struct PhysicalDevice;

@@ -32,8 +32,11 @@ struct Host {
     /// (see run_blocking); false where the user's range is not accessible.
     bool (*copy_user)(void* user, void* kernel, std::size_t bytes, bool to_user);
 
-    /// True where the I/O manager sends IRP_MJ_CLEANUP by itself; otherwise CLOSE makes up for it.
-    bool sends_cleanup;
+    /// Null where the I/O manager sends IRP_MJ_CLEANUP by itself, and IRP_MJ_CLOSE after the last
+    /// call on the file object. Elsewhere CLOSE comes when the handle is closed: Storport's
+    /// stand-in then makes both of it, and this function waits for the calls in between, all on
+    /// the file object of `close`.
+    void (*await_calls)(PIRP close);
 
     /// True where PnP walks its list of devices without a lock, so that a device must not be
     /// removed while a scan takes its children away. A service IRP that took disks away is then

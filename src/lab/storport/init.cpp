@@ -58,8 +58,9 @@ NTSTATUS NTAPI cleanup_done(PDEVICE_OBJECT, PIRP, PVOID event) {
     return STATUS_MORE_PROCESSING_REQUIRED;
 }
 
-/// IRP_MJ_CLEANUP for a file object whose I/O manager goes straight to CLOSE. The driver's own
-/// handler is asked: the one in the table now, which a miniport may have put over ours.
+/// IRP_MJ_CLEANUP and, after the calls under way, IRP_MJ_CLOSE for a file object whose I/O manager
+/// sends the latter alone and early. Both go to the miniport's own handlers, if it has put some
+/// over ours.
 NTSTATUS close_with_cleanup(void* context, PIRP close) {
     auto* const device = static_cast<PDEVICE_OBJECT>(context);
     PIRP const cleanup = IoAllocateIrp(device->StackSize, FALSE);
@@ -77,12 +78,24 @@ NTSTATUS close_with_cleanup(void* context, PIRP close) {
     if (status == STATUS_PENDING)
         KeWaitForSingleObject(&done, Executive, KernelMode, FALSE, nullptr);
     IoFreeIrp(cleanup);
-    return complete(close, STATUS_SUCCESS);
+    host().await_calls(close);
+    return record_of(device->DriverObject)->miniport_close(device, close);
 }
 
-NTSTATUS NTAPI dispatch_close(PDEVICE_OBJECT device, PIRP irp) {
-    if (host().sends_cleanup) return complete(irp, STATUS_SUCCESS);
+NTSTATUS NTAPI dispatch_close(PDEVICE_OBJECT, PIRP irp) {
+    return complete(irp, STATUS_SUCCESS);
+}
+
+NTSTATUS NTAPI dispatch_early_close(PDEVICE_OBJECT device, PIRP irp) {
     return host().run_blocking(irp, false, close_with_cleanup, device);
+}
+
+/// Stands in front of the miniport's own handler where CLOSE comes before its time. DriverEntry has
+/// returned, and nothing has been opened yet.
+void catch_early_close(DriverRecord& record) {
+    if (host().await_calls == nullptr || record.miniport_close != nullptr) return;
+    record.miniport_close = record.driver->MajorFunction[IRP_MJ_CLOSE];
+    record.driver->MajorFunction[IRP_MJ_CLOSE] = dispatch_early_close;
 }
 
 NTSTATUS NTAPI dispatch_power(PDEVICE_OBJECT device, PIRP irp) {
@@ -108,6 +121,7 @@ VOID NTAPI driver_unload(PDRIVER_OBJECT driver) {
 NTSTATUS NTAPI add_device(PDRIVER_OBJECT driver, PDEVICE_OBJECT pdo) {
     DriverRecord* const record = record_of(driver);
     if (record == nullptr) return STATUS_NO_SUCH_DEVICE;
+    catch_early_close(*record);
     const std::uint8_t port = next_port.fetch_add(1);
     WCHAR text[32] = L"\\Device\\RaidPort";
     std::size_t end = std::char_traits<WCHAR>::length(text);

@@ -57,8 +57,8 @@ extern "C" int __stdcall DllMain(void*, unsigned long reason, void*) {
     constexpr unsigned long kAttach = 1;
     if (reason != kAttach) return 1;
     if (!find_real_functions()) return 0;
-    set_host({prepare, raise_to_dispatch, lower_irql, current_irql, run_blocking, copy_user, false,
-              true});
+    set_host({prepare, raise_to_dispatch, lower_irql, current_irql, run_blocking, copy_user,
+              await_calls, true});
     start_event_log();
     patch_kernel();
     patch_importers();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "lab/wine/worker.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -30,6 +31,7 @@ struct Job {
 struct Pool {
     std::mutex mutex;
     std::condition_variable ready;
+    std::condition_variable done;  // a job has left `jobs`
     std::deque<std::shared_ptr<Job>> queue;
     std::map<PIRP, std::shared_ptr<Job>> jobs;  // from dispatch to completion
     std::size_t idle = 0;
@@ -136,6 +138,18 @@ void forget_irp(PIRP irp) {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
     const std::lock_guard lock(all.mutex);
     all.jobs.erase(irp);
+    all.done.notify_all();
+}
+
+void await_calls(PIRP close) {
+    PFILE_OBJECT const file = IoGetCurrentIrpStackLocation(close)->FileObject;
+    Pool& all = pool();
+    std::unique_lock lock(all.mutex);
+    all.done.wait(lock, [&] {
+        return std::none_of(all.jobs.begin(), all.jobs.end(), [&](const auto& each) {
+            return each.second->file == file && each.first != close;
+        });
+    });
 }
 
 }  // namespace wnbd::lab::wine

@@ -13,6 +13,9 @@ namespace wnbd::lab::wine {
 NTSTATUS run_blocking(PIRP irp, bool alertable, NTSTATUS (*work)(void* context, PIRP irp),
                       void* context);
 
+/// Host::await_calls.
+void await_calls(PIRP close);
+
 /// The process on whose behalf this thread works: noted at dispatch for a worker, the caller's
 /// otherwise.
 HANDLE requestor_process_id();

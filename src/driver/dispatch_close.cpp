@@ -6,11 +6,27 @@
 
 namespace wnbd::driver {
 
-NTSTATUS NTAPI dispatch_cleanup(PDEVICE_OBJECT device, PIRP irp) {
+namespace {
+
+void remove_disks_of(PDEVICE_OBJECT device, PIRP irp) noexcept {
     const PFILE_OBJECT handle = IoGetCurrentIrpStackLocation(irp)->FileObject;
     if (const AdapterReference adapter(driver().adapters.find_by_fdo(device)); adapter)
         adapter->adapter().remove_owned_by(handle);
+}
+
+}  // namespace
+
+// The handle is closed. Calls of other threads on it may still be under way.
+NTSTATUS NTAPI dispatch_cleanup(PDEVICE_OBJECT device, PIRP irp) {
+    remove_disks_of(device, irp);
     return driver().storport_cleanup(device, irp);
+}
+
+// The last of those calls has ended. One that made a disk, or became the owner of one, after the
+// handle was closed came too late for the cleanup; nobody else would ever take that disk away.
+NTSTATUS NTAPI dispatch_close(PDEVICE_OBJECT device, PIRP irp) {
+    remove_disks_of(device, irp);
+    return driver().storport_close(device, irp);
 }
 
 }  // namespace wnbd::driver
