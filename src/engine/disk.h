@@ -30,6 +30,10 @@ struct ResetWait : ListLink {
     void* srb = nullptr;
 };
 
+/// When nobody is thought to serve a disk any more: user space has owed an answer for over
+/// connection_timeout_ms without any sign of life, and among what it owes, aborted requests
+/// included, is a request older than request_timeout_ms. Looked at whenever requests are aborted;
+/// one that owes nothing is never stale.
 struct StaleRule {
     std::uint64_t request_timeout_ms = 15000;
     std::uint64_t connection_timeout_ms = 60000;
@@ -227,8 +231,10 @@ class Disk {
     bool posted_unseen_ = false;  // something was queued while nothing could be taken
     /// Since when user space has owed an answer without giving any sign of life; 0 = it owes none.
     std::uint64_t unanswered_since_ = 0;
-    bool owes_aborted_ = false;    // among what it owes are requests that were aborted
-    bool owes_unfetched_ = false;  // ... that were aborted before anybody came for them
+    // What it owes besides the outstanding: when the oldest request came that was aborted after it
+    // was fetched, and the oldest that was aborted before anybody came for it; 0 = none.
+    std::uint64_t owes_aborted_from_ = 0;
+    std::uint64_t owes_unfetched_from_ = 0;
     Counters counters_;
     scsi::Reservations reservations_;
 };

@@ -61,8 +61,8 @@ Disk::Start Disk::admit(void* srb, const scsi::BlockRequest& block, const scsi::
         request->block = block;
         request->step = step;
         pending_.push_back(*request);
-        const bool owes_nothing =
-            counters_.outstanding() == 0 && !owes_aborted_ && !owes_unfetched_;
+        const bool owes_nothing = counters_.outstanding() == 0 && owes_aborted_from_ == 0 &&
+                                  owes_unfetched_from_ == 0;
         if (owes_nothing) unanswered_since_ = now;
         ++counters_.received;
         ++counters_.unsubmitted;
@@ -174,14 +174,20 @@ bool Disk::any_stale(const Filter& filter, const StaleRule& rule, std::uint64_t 
     constexpr std::uint64_t ticks_per_ms = 10000;
     if (unanswered_since_ == 0) return false;
     if (now - unanswered_since_ <= rule.connection_timeout_ms * ticks_per_ms) return false;
-    const auto too_old = [&](const Request& request) {
-        return filter.matches(request) &&
-               now - request.received_at > rule.request_timeout_ms * ticks_per_ms;
+    const auto too_old = [&](std::uint64_t received_at) {
+        return now - received_at > rule.request_timeout_ms * ticks_per_ms;
+    };
+    // Windows aborts a request after its own time-out, which may be shorter, and sends it anew: the
+    // ones aborted before count as long as they have not been answered.
+    if (owes_aborted_from_ != 0 && too_old(owes_aborted_from_)) return true;
+    if (owes_unfetched_from_ != 0 && too_old(owes_unfetched_from_)) return true;
+    const auto makes_stale = [&](const Request& request) {
+        return filter.matches(request) && too_old(request.received_at);
     };
     for (Request* r = active_.front(); r != nullptr; r = active_.after(*r))
-        if (too_old(*r)) return true;
+        if (makes_stale(*r)) return true;
     for (Request* r = pending_.front(); r != nullptr; r = pending_.after(*r))
-        if (too_old(*r)) return true;
+        if (makes_stale(*r)) return true;
     return false;
 }
 

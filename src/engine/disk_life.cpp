@@ -24,8 +24,8 @@ bool Disk::prepare(std::uint64_t connection_id, const scsi::Disk& description,
     runs_alone_ = false;
     posted_unseen_ = false;
     unanswered_since_ = 0;
-    owes_aborted_ = false;
-    owes_unfetched_ = false;
+    owes_aborted_from_ = 0;
+    owes_unfetched_from_ = 0;
     counters_ = Counters{};
     state_ = DiskState::starting;
     return true;

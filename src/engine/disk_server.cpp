@@ -12,7 +12,7 @@ Disk::Take Disk::take(Waiter& waiter, Request*& request) noexcept {
         const platform::SpinGuard guard(queue_lock_);
         if (waiter.linked()) IntrusiveList<Waiter>::remove(waiter);
         if (state_ != DiskState::online) return Take::disconnected;
-        owes_unfetched_ = false;
+        owes_unfetched_from_ = 0;
         if (!can_take_front()) {
             posted_unseen_ = posted_unseen_ || !pending_.empty();
             waiters_.push_front(waiter);
@@ -169,21 +169,24 @@ void Disk::end_owned(Request& request, Cause cause, const scsi::Answer& answer) 
 
 void Disk::count_end(const Request& request, Cause cause) noexcept {
     const bool drained = cause == Cause::aborted || cause == Cause::bus_reset;
+    const auto owe = [&](std::uint64_t& since) {
+        if (drained && (since == 0 || request.received_at < since)) since = request.received_at;
+    };
     if (request.was_submitted) {
         --counters_.pending_submitted;
         ++(cause == Cause::answered ? counters_.replies : counters_.aborted_submitted);
-        owes_aborted_ = owes_aborted_ || drained;
+        owe(owes_aborted_from_);
     } else {
         --counters_.unsubmitted;
         ++(cause == Cause::failed ? counters_.rejected : counters_.aborted_unsubmitted);
-        owes_unfetched_ = owes_unfetched_ || drained;
+        owe(owes_unfetched_from_);
     }
 }
 
 /// Whatever user space says, it lives: from here on it owes what is outstanding now, or nothing.
 void Disk::note_sign_of_life(std::uint64_t now) noexcept {
-    owes_aborted_ = false;
-    owes_unfetched_ = false;
+    owes_aborted_from_ = 0;
+    owes_unfetched_from_ = 0;
     unanswered_since_ = counters_.outstanding() > 0 ? now : 0;
 }
 
