@@ -11,6 +11,7 @@
 #include "libwnbd/disk.h"
 #include "libwnbd/log.h"
 #include "libwnbd/mapping_pause.h"
+#include "libwnbd/veto.h"
 
 namespace wnbd::libwnbd {
 
@@ -25,6 +26,7 @@ class Deadline {
     explicit Deadline(DWORD timeout_ms) noexcept
         : begin_(GetTickCount64()), timeout_ms_(timeout_ms) {}
 
+    [[nodiscard]] bool limited() const noexcept { return timeout_ms_ != 0; }
     [[nodiscard]] bool passed() const noexcept {
         return timeout_ms_ != 0 && GetTickCount64() - begin_ >= timeout_ms_;
     }
@@ -52,49 +54,69 @@ DWORD show_connection(HANDLE adapter, const char* name, WNBD_CONNECTION_ID conne
     return ERROR_SUCCESS;
 }
 
-/// Waits until a disk has a device node. A disk that was mapped a moment ago has none yet, and an
-/// empty device id would address the root of the device tree.
+/// The device node of a disk, once it has one. A disk that was mapped a moment ago has none yet,
+/// and an empty device id would address the root of the device tree.
 DWORD wait_for_device(HANDLE adapter, const char* name, WNBD_CONNECTION_ID connection_id,
-                      DWORD timeout_ms, DEVINST& device) {
+                      const Deadline& deadline, DEVINST& device) {
     // Without a limit of the caller's there is still one: the disk may never start.
-    const Deadline deadline(timeout_ms != 0 ? timeout_ms : WNBD_DEFAULT_RM_TIMEOUT_MS);
+    const Deadline start_deadline(WNBD_DEFAULT_RM_TIMEOUT_MS);
     for (;;) {
         WNBD_CONNECTION_INFO info{};
         const DWORD error = show_connection(adapter, name, connection_id, info);
         if (error != ERROR_SUCCESS) return error;
         info.PNPDeviceID[WNBD_MAX_NAME_LENGTH - 1] = L'\0';
         if (locate_device(info.PNPDeviceID, device) == ERROR_SUCCESS) return ERROR_SUCCESS;
-        if (deadline.passed()) return ERROR_TIMEOUT;
+        if (deadline.passed() || (!deadline.limited() && start_deadline.passed()))
+            return ERROR_TIMEOUT;
         deadline.wait(device_poll_ms);
     }
 }
 
-/// Asks PnP to remove a device, until nobody objects or the time is over.
-DWORD remove_device(DEVINST device, const WNBD_REMOVE_OPTIONS& options, const Deadline& deadline) {
-    for (;;) {
-        PNP_VETO_TYPE veto = PNP_VetoTypeUnknown;
-        wchar_t objector[MAX_PATH]{};
-        const CONFIGRET result =
-            CM_Query_And_Remove_SubTreeW(device, &veto, objector, MAX_PATH, CM_REMOVE_NO_RESTART);
-        if (result == CR_SUCCESS) return ERROR_SUCCESS;
-        if (result != CR_REMOVE_VETOED) {
-            LOG_ERROR("could not remove the device: CONFIGRET %#lx", result);
-            return ERROR_REMOVE_FAILED;
-        }
-        LOG_INFO("the removal was vetoed, type %d, by \"%s\"", static_cast<int>(veto),
-                 to_utf8(objector).c_str());
-        if (deadline.passed()) return ERROR_TIMEOUT;
-        deadline.wait(options.SoftRemoveRetryIntervalMs);
+/// Asks PnP to remove a device, once. ERROR_BUSY: vetoed, by `objector`.
+DWORD ask_to_remove(DEVINST device, std::string& objector) {
+    PNP_VETO_TYPE type = PNP_VetoTypeUnknown;
+    wchar_t who[MAX_PATH]{};
+    const CONFIGRET result =
+        CM_Query_And_Remove_SubTreeW(device, &type, who, MAX_PATH, CM_REMOVE_NO_RESTART);
+    if (result == CR_SUCCESS) return ERROR_SUCCESS;
+    if (result != CR_REMOVE_VETOED) {
+        LOG_DEBUG("could not remove the device: CONFIGRET %#lx", result);
+        return ERROR_REMOVE_FAILED;
     }
+    who[MAX_PATH - 1] = L'\0';
+    objector = veto_text(type) + (" \"" + to_utf8(who) + "\"");
+    LOG_INFO("the removal was vetoed by %s (type %d)", objector.c_str(), static_cast<int>(type));
+    return ERROR_BUSY;
 }
 
+/// Asks PnP until nobody objects, the disk is gone for another reason (FILE_NOT_FOUND), or the time
+/// is over. Before each try the device is looked up anew: while we waited, its place in the tree
+/// may have become another disk's.
 DWORD remove_softly(HANDLE adapter, const char* name, WNBD_CONNECTION_ID connection_id,
                     const WNBD_REMOVE_OPTIONS& options) {
     const Deadline deadline(options.SoftRemoveTimeoutMs);
-    DEVINST device = 0;
-    const DWORD error =
-        wait_for_device(adapter, name, connection_id, options.SoftRemoveTimeoutMs, device);
-    return error == ERROR_SUCCESS ? remove_device(device, options, deadline) : error;
+    std::string objector;
+    for (;;) {
+        DEVINST device = 0;
+        DWORD error = wait_for_device(adapter, name, connection_id, deadline, device);
+        if (error != ERROR_SUCCESS) {
+            if (error == ERROR_TIMEOUT) LOG_ERROR("Windows has not started the disk \"%s\"", name);
+            return error;
+        }
+        error = ask_to_remove(device, objector);
+        if (error == ERROR_SUCCESS) return error;
+        if (error != ERROR_BUSY) {
+            WNBD_CONNECTION_INFO info{};
+            return show_connection(adapter, name, connection_id, info) == ERROR_FILE_NOT_FOUND
+                       ? ERROR_FILE_NOT_FOUND
+                       : error;
+        }
+        if (deadline.passed()) {
+            LOG_ERROR("vetoed by %s", objector.c_str());
+            return ERROR_TIMEOUT;
+        }
+        deadline.wait(options.SoftRemoveRetryIntervalMs);
+    }
 }
 
 DWORD remove_hard(HANDLE adapter, const char* name, WNBD_CONNECTION_ID connection_id) {

@@ -31,7 +31,7 @@ constexpr Result kRemoveVetoed = 0x17;
 constexpr Result kBufferSmall = 0x1A;
 constexpr Result kNotDisableable = 0x28;
 
-constexpr DWORD kVetoOutstandingOpen = 6;  // PNP_VetoOutstandingOpen
+constexpr DWORD kVetoOutstandingOpen = 5;  // PNP_VetoOutstandingOpen
 // DN_ flags
 constexpr ULONG kDriverLoaded = 0x02;
 constexpr ULONG kStarted = 0x08;
