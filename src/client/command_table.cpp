@@ -41,6 +41,7 @@ constexpr std::array<string_view, 2> list_names{"list", "ls"};
 constexpr std::array<string_view, 1> show_names{"show"};
 constexpr std::array<string_view, 1> map_names{"map"};
 constexpr std::array<string_view, 2> unmap_names{"unmap", "rm"};
+constexpr std::array<string_view, 1> resize_names{"resize"};
 constexpr std::array<string_view, 1> stats_names{"stats"};
 constexpr std::array<string_view, 1> list_opt_names{"list-opt"};
 constexpr std::array<string_view, 1> get_opt_names{"get-opt"};
@@ -71,6 +72,17 @@ constexpr std::array map_positionals{
         .kind = text,
         .description = "The NBD server's name or address, or an NBD URI such as "
                        "nbd://server:10809/export. Left out with --memory or --file.",
+    },
+};
+constexpr std::array resize_positionals{
+    instance_name,
+    OptionSpec{
+        .name = "size",
+        .kind = size,
+        .description =
+            "The new size in bytes, a multiple of the block size, or with a suffix K, M, "
+            "G or T.",
+        .required = true,
     },
 };
 constexpr std::array option_positional{option_name};
@@ -202,6 +214,7 @@ constexpr std::array command_table{
     CommandSpec{map_names, "Map a disk and serve it until it is removed.", map_positionals,
                 map_options},
     CommandSpec{unmap_names, "Remove a disk.", name_positional, unmap_options},
+    CommandSpec{resize_names, "Tell Windows that a disk has another size.", resize_positionals, {}},
     CommandSpec{stats_names, "Show a disk's counters.", name_positional, {}},
     CommandSpec{list_opt_names, "List the driver's options.", {}, persistent_options},
     CommandSpec{get_opt_names, "Show a driver option.", option_positional, persistent_options},

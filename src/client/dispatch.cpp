@@ -23,6 +23,7 @@ constexpr std::pair<std::string_view, Command> command_functions[] = {
     {"show", run_show},
     {"map", run_map},
     {"unmap", run_unmap},
+    {"resize", run_resize},
     {"stats", run_stats},
     {"list-opt", run_list_opt},
     {"get-opt", run_get_opt},

@@ -15,6 +15,7 @@ enum class Task : std::uint8_t {
     other,      // needs the driver, concerns no disk
     disk,       // asks about a disk by name
     unmap,      // removes a disk by name
+    resize,     // changes the size of a disk by name
     map,        // maps a disk and serves it
     install,    // installs the driver from an INF file
     uninstall,  // removes it

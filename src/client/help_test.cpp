@@ -21,6 +21,7 @@ TEST(Help, ListsEveryCommandInOrder) {
               "show               Show all that is known of a disk.\n"
               "map                Map a disk and serve it until it is removed.\n"
               "unmap | rm         Remove a disk.\n"
+              "resize             Tell Windows that a disk has another size.\n"
               "stats              Show a disk's counters.\n"
               "list-opt           List the driver's options.\n"
               "get-opt            Show a driver option.\n"

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "client/geometry.h"
 #include "client/nbd_uri.h"
 
 namespace wnbd::client {
@@ -16,8 +17,6 @@ constexpr std::uint32_t error_invalid_parameter = 87;
 constexpr std::uint32_t error_buffer_overflow = 111;
 constexpr std::uint64_t default_port = 10809;
 constexpr std::uint64_t largest_port = 65535;
-// Windows keeps disk sizes and offsets in signed 64-bit numbers.
-constexpr std::uint64_t disk_size_limit = std::uint64_t{1} << 63;
 constexpr std::string_view owner = "wnbd-client";
 
 using Refusal = std::optional<MapRefusal>;
@@ -50,13 +49,8 @@ Refusal refuse_beside(const Arguments& arguments, std::string_view chosen,
 }
 
 Refusal check_geometry(std::string_view option, std::uint64_t size, std::uint32_t block_size) {
-    const std::string subject = "Invalid --" + std::string(option) + ": " + std::to_string(size);
-    if (size == 0) return invalid(subject + ". A disk has at least one block.");
-    if (size >= disk_size_limit) return invalid(subject + ". It must be below 2^63 bytes.");
-    if (size % block_size != 0) {
-        return invalid(subject + " is not a multiple of the block size, " +
-                       std::to_string(block_size) + ".");
-    }
+    auto complaint = size_complaint("--" + std::string(option), size, block_size);
+    if (!complaint.empty()) return invalid(std::move(complaint));
     return std::nullopt;
 }
 

@@ -220,6 +220,7 @@ class WithoutDriver(unittest.TestCase):
             (OPEN_FAILED, "Could not show the disk 'd'", ("show", "d")),
             (OPEN_FAILED, "Could not read the counters of 'd'", ("stats", "d")),
             (OPEN_FAILED, "Could not unmap the disk 'd'", ("unmap", "d")),
+            (OPEN_FAILED, "Could not resize the disk 'd'", ("resize", "d", "64M")),
             (OPEN_FAILED, "Could not unmap the disk 'd'", ("rm", "d", "--hard-disconnect")),
             (OPEN_FAILED, "Could not list the options", ("list-opt",)),
             (OPEN_FAILED, "Could not read the option 'LogLevel'", ("get-opt", "LogLevel")),

@@ -16,6 +16,7 @@ DWORD run_list(const Arguments& arguments);
 DWORD run_show(const Arguments& arguments);
 DWORD run_map(const Arguments& arguments);
 DWORD run_unmap(const Arguments& arguments);
+DWORD run_resize(const Arguments& arguments);
 DWORD run_stats(const Arguments& arguments);
 DWORD run_list_opt(const Arguments& arguments);
 DWORD run_get_opt(const Arguments& arguments);
