@@ -8,6 +8,9 @@
 
 #include "wnbd.h"
 
+// After <windows.h>, which wnbd.h brings.
+#include <winioctl.h>
+
 namespace {
 
 constexpr UINT32 block_size = 512;
@@ -218,6 +221,47 @@ void a_disk_changes_its_size() {
     WnbdClose(disk);
 }
 
+/// What Windows knows of a disk's size, without asking the disk.
+UINT64 known_size(HANDLE drive) {
+    DISK_GEOMETRY_EX geometry{};
+    DWORD returned = 0;
+    EXPECT(DeviceIoControl(drive, IOCTL_DISK_GET_DRIVE_GEOMETRY_EX, nullptr, 0, &geometry,
+                           sizeof(geometry), &returned, nullptr),
+           TRUE);
+    return static_cast<UINT64>(geometry.DiskSize.QuadPart);
+}
+
+void windows_hears_of_a_new_size_with_its_next_command() {
+    Store store;
+    const PWNBD_DISK disk = create("api-hears", store);
+    EXPECT(WnbdStartDispatcher(disk, 2), ERROR_SUCCESS);
+    const DWORD number = wait_for_number("api-hears");
+    const std::string path = "\\\\.\\PhysicalDrive" + std::to_string(number);
+    const HANDLE drive = CreateFileA(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE,
+                                     nullptr, OPEN_EXISTING, 0, nullptr);
+    const auto set_size = [&](UINT64 blocks) {
+        return WnbdIoctlSetDiskSize(disk->Handle, disk->ConnectionInfo.ConnectionId, blocks,
+                                    nullptr);
+    };
+    EXPECT(set_size(0), ERROR_INVALID_PARAMETER);
+    EXPECT(set_size(1ULL << 54), ERROR_INVALID_PARAMETER);  // 2^63 bytes
+    EXPECT(WnbdIoctlSetDiskSize(disk->Handle, disk->ConnectionInfo.ConnectionId + 0x100,
+                                block_count, nullptr),
+           ERROR_FILE_NOT_FOUND);
+    EXPECT(set_size(block_count * 2), ERROR_SUCCESS);
+    EXPECT(known_size(drive), block_count * block_size);
+    DWORD returned = 0;
+    EXPECT(DeviceIoControl(drive, IOCTL_STORAGE_CHECK_VERIFY, nullptr, 0, nullptr, 0, &returned,
+                           nullptr),
+           TRUE);
+    EXPECT(known_size(drive), block_count * block_size * 2);
+    CloseHandle(drive);
+    WNBD_REMOVE_OPTIONS options = hard();
+    EXPECT(WnbdStopDispatcher(disk, &options), ERROR_SUCCESS);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+    WnbdClose(disk);
+}
+
 void an_overlapped_fetch_delivers_its_request_at_its_end() {
     Store store;
     const PWNBD_DISK disk = create("api-fetch", store);
@@ -291,6 +335,7 @@ int main() {
     an_old_owner_does_not_remove_a_newer_disk_of_the_same_name();
     a_disk_is_removed_softly_right_after_it_was_mapped();
     a_disk_changes_its_size();
+    windows_hears_of_a_new_size_with_its_next_command();
     an_overlapped_fetch_delivers_its_request_at_its_end();
     lists_say_how_large_they_are();
     return failures == 0 ? 0 : 1;

@@ -36,6 +36,7 @@ int usage() {
         "usage: labctl state | units | rescan | disable | enable | remove INSTANCE |\n"
         "       labctl reset unit|target|bus PATH TARGET LUN | abort PATH TARGET LUN |\n"
         "       labctl disturb COUNT MEAN_MS SEED |\n"
+        "       labctl send flush|shutdown PATH TARGET LUN |\n"
         "       labctl trace NAME PROVIDER-GUID LEVEL KEYWORDS | untrace NAME");
     return ERROR_INVALID_PARAMETER;
 }
@@ -91,11 +92,17 @@ int change_adapter(bool enable) {
 
 constexpr std::uint8_t kUnit = 0x20, kTarget = 0x13, kBus = 0x12;  // SRB_FUNCTION_RESET_*
 constexpr std::uint8_t kAbort = 0x10;                              // SRB_FUNCTION_ABORT_COMMAND
+constexpr std::uint8_t kShutdown = 0x07, kFlush = 0x08;            // SRB_FUNCTION_*
 
-int reset(unsigned port, char** arguments) {
+/// SRBs that are no commands: resets, and FLUSH and SHUTDOWN.
+int send(unsigned port, char** arguments) {
     const std::string kind = arguments[0];
     control::Reset what{};
-    if (kind == "unit")
+    if (kind == "flush")
+        what.function = kFlush;
+    else if (kind == "shutdown")
+        what.function = kShutdown;
+    else if (kind == "unit")
         what.function = kUnit;
     else if (kind == "target")
         what.function = kTarget;
@@ -168,10 +175,10 @@ int main(int count, char** arguments) {
     if (command == "rescan") return rescan(port) ? 0 : ERROR_GEN_FAILURE;
     if (command == "disable") return change_adapter(false);
     if (command == "remove" && count == 3) return remove_node(arguments[2]);
-    if (command == "reset" && count == 6) return reset(port, arguments + 2);
+    if ((command == "reset" || command == "send") && count == 6) return send(port, arguments + 2);
     if (command == "trace" && count == 6) return trace(port, arguments + 2);
     if (command == "untrace" && count == 3) return untrace(port, arguments[2]);
-    if (command == "abort" && count == 5) return reset(port, arguments + 1);
+    if (command == "abort" && count == 5) return send(port, arguments + 1);
     if (command == "disturb" && count == 5) return disturb(port, arguments + 2);
     return usage();
 }

@@ -8,6 +8,8 @@
 namespace wnbd::lab {
 namespace {
 
+constexpr std::uint8_t kServiceActionIn16 = 0x9E;  // READ CAPACITY(16) among others
+
 struct Sense {
     std::uint8_t key = 0;
     std::uint8_t code = 0;
@@ -65,6 +67,12 @@ NTSTATUS from_sense(const Request& request, bool& retry) {
 
 }  // namespace
 
+bool tells_new_capacity(const Request& request) {
+    if (request.srb_status != SRB_STATUS_ERROR) return false;
+    const Sense sense = parse(request);
+    return sense.key == 0x6 && sense.code == 0x2A && sense.qualifier == 0x09;
+}
+
 NTSTATUS status_of(const Request& request, bool& retry) {
     retry = false;
     switch (request.srb_status) {
@@ -96,6 +104,7 @@ NTSTATUS status_of(const Request& request, bool& retry) {
 
 NTSTATUS run_command(Disk& disk, Request& request) {
     NTSTATUS status = STATUS_DEVICE_DOES_NOT_EXIST;
+    bool capacity_changed = false;
     for (unsigned tries = 0; tries <= kRetriesMax; ++tries) {
         if (disk.gone) return STATUS_DEVICE_DOES_NOT_EXIST;
         request.address = disk.unit.address;
@@ -103,15 +112,17 @@ NTSTATUS run_command(Disk& disk, Request& request) {
         execute(*disk.unit.adapter, request);
         bool retry = false;
         status = status_of(request, retry);
+        capacity_changed = capacity_changed || tells_new_capacity(request);
         if (!retry) break;
     }
+    if (capacity_changed && request.cdb[0] != kServiceActionIn16) read_properties(disk);
     return status;
 }
 
 bool read_properties(Disk& disk) {
     std::uint8_t capacity[32] = {};
     Request request;
-    request.cdb[0] = 0x9E;  // SERVICE ACTION IN(16), READ CAPACITY(16)
+    request.cdb[0] = kServiceActionIn16;
     request.cdb[1] = 0x10;
     request.cdb[13] = sizeof capacity;
     request.cdb_length = 16;

@@ -72,6 +72,8 @@ BlockTraits read_block_traits(Disk& disk);
 /// Executes one command and waits; unit attentions, resets and aborts are retried as Windows does.
 /// Returns the NTSTATUS of classpnp for it.
 NTSTATUS run_command(Disk& disk, Request& request);
+/// True for the unit attention CAPACITY DATA HAS CHANGED, after which Windows reads the capacity.
+bool tells_new_capacity(const Request& request);
 /// The NTSTATUS for a completed request; `retry` says whether Windows would send it again.
 NTSTATUS status_of(const Request& request, bool& retry);
 inline constexpr unsigned kRetriesMax = 8;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Read and write IRPs: checked, cut into pieces of the adapter's size, all pieces sent at once.
 #include <algorithm>
+#include <thread>
 #include <vector>
 
 #include "base/big_endian.h"
@@ -46,6 +47,9 @@ void piece_done(Request& request) {
     auto* const transfer = static_cast<Transfer*>(request.context);
     bool retry = false;
     status_of(request, retry);
+    // Not here, where nothing may wait.
+    if (tells_new_capacity(request))
+        std::thread([disk = transfer->disk] { read_properties(*disk); }).detach();
     std::uint32_t& tries =
         transfer->tries[static_cast<std::size_t>(&request - transfer->pieces.data())];
     if (retry && !transfer->disk->gone && tries < kRetriesMax) {

@@ -24,6 +24,8 @@ int flush(unsigned drive);
 
 /// Prints what the disk's ioctls say, a `name: value` a line.
 int print_information(unsigned drive);
+/// Keeps a handle on the disk open until somebody ends the program; prints `open` at its beginning.
+int hold(unsigned drive);
 /// Has the disk's capacity read again.
 int update_properties(unsigned drive);
 

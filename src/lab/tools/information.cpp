@@ -42,6 +42,11 @@ std::string text_at(const std::vector<std::uint8_t>& descriptor, DWORD offset) {
 }
 
 void print_sizes(const Drive& drive) {
+    // What Windows knows; the length is read anew from the disk.
+    DISK_GEOMETRY_EX known{};
+    drive.control(IOCTL_DISK_GET_DRIVE_GEOMETRY_EX, nullptr, 0, &known, sizeof known,
+                  "GET_DRIVE_GEOMETRY_EX");
+    std::printf("disk-size: %lld\n", known.DiskSize.QuadPart);
     std::printf("length: %llu\n", static_cast<unsigned long long>(drive.size()));
     DISK_GEOMETRY geometry{};
     drive.control(IOCTL_DISK_GET_DRIVE_GEOMETRY, nullptr, 0, &geometry, sizeof geometry,
@@ -123,6 +128,14 @@ int print_information(unsigned drive_number) {
     print_identifiers(drive);
     print_traits(drive);
     print_limits(drive);
+    return 0;
+}
+
+int hold(unsigned drive_number) {
+    const Drive drive(drive_number, {});
+    std::puts("open");
+    std::fflush(stdout);
+    Sleep(INFINITE);
     return 0;
 }
 

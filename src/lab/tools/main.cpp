@@ -110,6 +110,7 @@ int main(int argc, char** argv) {
     add_transfer(app, "read", "disk to file", reading, false, exit_code);
     add_transfer(app, "write", "file to disk", writing, true, exit_code);
     add_plain(app, "flush", "FlushFileBuffers", drive, flush, exit_code);
+    add_plain(app, "hold", "keep a handle open", drive, hold, exit_code);
     add_plain(app, "info", "what the ioctls say", drive, print_information, exit_code);
     add_plain(app, "update", "have the capacity read again", drive, update_properties, exit_code);
     add_pass_through(app, pass, exit_code);
