@@ -61,8 +61,8 @@ Disk::Start Disk::admit(void* srb, const scsi::BlockRequest& block, const scsi::
         request->block = block;
         request->step = step;
         pending_.push_back(*request);
-        const bool owes_nothing = counters_.outstanding() == 0 && owes_aborted_from_ == 0 &&
-                                  owes_unfetched_from_ == 0;
+        const bool owes_nothing =
+            counters_.outstanding() == 0 && owes_aborted_from_ == 0 && owes_unfetched_from_ == 0;
         if (owes_nothing) unanswered_since_ = now;
         ++counters_.received;
         ++counters_.unsubmitted;

@@ -397,8 +397,7 @@ void handle_closed_under_a_call(Lab& lab) {
         WNBD_IOCTL_FETCH_REQ_COMMAND fetch{};
         fetch.IoControlCode = IOCTL_WNBD_FETCH_REQ;
         fetch.ConnectionId = info.ConnectionId;
-        claim(NT_SUCCESS(server.call(fetch, fetch)) &&
-                  fetch.Request.RequestType == WnbdReqTypeRead,
+        claim(NT_SUCCESS(server.call(fetch, fetch)) && fetch.Request.RequestType == WnbdReqTypeRead,
               "a FETCH_REQ that its handle's end overtakes");
         claim(NT_SUCCESS(other.show("adopted", info)), "its disk stays while the call lasts");
     }
