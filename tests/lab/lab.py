@@ -249,15 +249,22 @@ class Lab:
         text = " ".join([program, *map(str, arguments)])
         environment = self.environment()
         environment["WINEDEBUG"] = "-all"
-        try:
-            done = subprocess.run(command, env=environment, cwd=self.programs, timeout=timeout,
-                                  stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        except subprocess.TimeoutExpired as expired:
-            raise LabError(f"{text}: did not end within {timeout} s\n"
-                           f"{(expired.stdout or b'').decode(errors='replace')}"
-                           f"{(expired.stderr or b'').decode(errors='replace')}") from expired
-        return Result(text, done.returncode, clean(done.stdout.decode(errors="replace")),
-                      clean(done.stderr.decode(errors="replace")))
+        # Files, not pipes: what Wine starts in the background inherits them, and a pipe would have its end
+        # only with the last of those.
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            def texts():
+                for file in (stdout, stderr):
+                    file.seek(0)
+                    yield clean(file.read().decode(errors="replace"))
+
+            try:
+                done = subprocess.run(command, env=environment, cwd=self.programs, timeout=timeout,
+                                      stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+                                      check=False)
+            except subprocess.TimeoutExpired as expired:
+                raise LabError(f"{text}: did not end within {timeout} s\n"
+                               + "".join(texts())) from expired
+            return Result(text, done.returncode, *texts())
 
     def start(self, program, *arguments):
         """Starts a program that stays, such as `map`; its output goes to files beside the log."""
