@@ -153,23 +153,6 @@ class Defects(unittest.TestCase):
             self.assertEqual((answer.status, len(answer.data)), (0, length), cdb)
         self.unmap("cut", child)
 
-    def test_b32_a_forced_write_to_a_server_without_fua_is_flushed(self):
-        log = self.work / "served"
-        log.touch()
-        with Nbdkit("eval", f"get_size=echo {16 * MIB}", "can_write=exit 0", "can_flush=exit 0",
-                    "can_fua=echo none", 'pread=head -c "$3" /dev/zero',
-                    f'pwrite=cat >/dev/null; echo "write $4" >>{log}',
-                    f"flush=echo flush >>{log}") as server:
-            child, drive = self.lab.map("forced", server.uri)
-            self.assertRegex(self.lab.client("show", "forced").check().stdout,
-                             r"FUASupported +: 0")
-            path = self.work / "data"
-            path.write_bytes(os.urandom(4096))
-            self.lab.disktool("write", drive, self.lab.windows_path(path), "--offset", 8192,
-                              "--unbuffered", "--write-through").check()
-            self.assertRegex(log.read_text(), r"write 8192\nflush\n")
-            self.unmap("forced", child)
-
 
 if __name__ == "__main__":
     unittest.main()
