@@ -250,6 +250,29 @@ TEST_F(AdapterTest, ClosingWaitsForNoneToSlipThrough) {
     }
 }
 
+TEST_F(AdapterTest, OnceCreationsAreAwaitedNoneIsUnderWay) {
+    for (int round = 0; round < 200; ++round) {
+        std::atomic<bool> refused{false};
+        std::thread creator([&] {
+            for (int i = 0; i < max_disks && !refused.load(); ++i)
+                if (!adapter->create(properties(std::to_string(i)), nullptr, 1))
+                    refused.store(true);
+            refused.store(true);
+        });
+        while (count() == 0)
+            std::this_thread::yield();
+        allow_new_disks(false);
+        adapter->await_creations();
+        const unsigned before = count();
+        while (!refused.load())
+            std::this_thread::yield();
+        EXPECT_EQ(count(), before);
+        creator.join();
+        adapter->remove_all();
+        allow_new_disks(true);
+    }
+}
+
 TEST_F(AdapterTest, AnAdapterThatGoesIsNotOpenedByAnOption) {
     EXPECT_NE(create("old"), 0u);
     adapter->retire();

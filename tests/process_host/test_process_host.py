@@ -33,6 +33,9 @@ class ProcessHost(unittest.TestCase):
     def test_counters_add_up_at_any_moment(self):
         self.run_program("counters_test", DRIVER)
 
+    def test_options_hold_across_loads_and_between_threads(self):
+        self.run_program("driver_options_test", DRIVER)
+
     def test_the_ioctl_surface_holds(self):
         self.run_program("ioctl_sweep", DRIVER, "--seed", random.randrange(1, 1 << 31))
 

@@ -101,7 +101,9 @@ NTSTATUS NTAPI lab_IoRegisterDeviceInterface(PDEVICE_OBJECT pdo, const GUID* int
     link->Length = static_cast<USHORT>(bytes - sizeof(WCHAR));
     link->MaximumLength = static_cast<USHORT>(bytes);
     const std::lock_guard guard(interfaces().mutex);
-    interfaces().by_link.try_emplace(path, Interface{*interface_class, pdo});
+    // A device that comes back under its path has the interface it had.
+    interfaces().by_link.try_emplace(path, Interface{*interface_class, pdo}).first->second.pdo =
+        pdo;
     return STATUS_SUCCESS;
 }
 
