@@ -60,7 +60,6 @@ extern "C" int __stdcall DllMain(void*, unsigned long reason, void*) {
     set_host({prepare, raise_to_dispatch, lower_irql, current_irql, run_blocking, copy_user,
               await_calls, true});
     start_event_log();
-    patch_kernel();
     patch_importers();
     return 1;
 }

@@ -10,9 +10,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <span>
-
-#include "lab/wine/late_free.h"
 
 extern "C" __declspec(dllimport) PEB* NTAPI RtlGetCurrentPeb();
 
@@ -34,11 +31,6 @@ const Replacement replacements[] = {
 };
 #undef REPLACED
 
-/// What Wine's kernel itself calls.
-const Replacement kernel_replacements[] = {
-    {"HeapFree", reinterpret_cast<void*>(&late_heap_free)},
-};
-
 void set_slot(ULONG_PTR* slot, void* function) {
     DWORD old = 0;
     VirtualProtect(slot, sizeof *slot, PAGE_READWRITE, &old);
@@ -55,8 +47,7 @@ const IMAGE_IMPORT_DESCRIPTOR* imports_of(const std::uint8_t* base) {
     return reinterpret_cast<const IMAGE_IMPORT_DESCRIPTOR*>(base + directory.VirtualAddress);
 }
 
-void patch_table(const std::uint8_t* base, const IMAGE_IMPORT_DESCRIPTOR& table,
-                 std::span<const Replacement> with) {
+void patch_table(const std::uint8_t* base, const IMAGE_IMPORT_DESCRIPTOR& table) {
     const DWORD names = table.OriginalFirstThunk != 0 ? table.OriginalFirstThunk : table.FirstThunk;
     const auto* const thunks = reinterpret_cast<const IMAGE_THUNK_DATA64*>(base + names);
     auto* const slots =
@@ -65,7 +56,7 @@ void patch_table(const std::uint8_t* base, const IMAGE_IMPORT_DESCRIPTOR& table,
         if (IMAGE_SNAP_BY_ORDINAL64(thunks[i].u1.Ordinal)) continue;
         const auto* const by_name =
             reinterpret_cast<const IMAGE_IMPORT_BY_NAME*>(base + thunks[i].u1.AddressOfData);
-        for (const Replacement& replacement : with)
+        for (const Replacement& replacement : replacements)
             if (std::strcmp(reinterpret_cast<const char*>(by_name->Name), replacement.name) == 0)
                 set_slot(&slots[i], replacement.function);
     }
@@ -81,7 +72,7 @@ void patch_module(const std::uint8_t* base) {
     if (!is_miniport) return;
     for (const auto* table = tables; table->Name != 0; ++table)
         if (lstrcmpiA(reinterpret_cast<const char*>(base + table->Name), "ntoskrnl.exe") == 0)
-            patch_table(base, *table, replacements);
+            patch_table(base, *table);
 }
 
 struct LoadNotice {
@@ -98,14 +89,6 @@ VOID NTAPI loaded(ULONG reason, const LoadNotice* notice, PVOID) {
 }
 
 }  // namespace
-
-void patch_kernel() {
-    const auto* const base =
-        reinterpret_cast<const std::uint8_t*>(GetModuleHandleW(L"ntoskrnl.exe"));
-    const IMAGE_IMPORT_DESCRIPTOR* table = base != nullptr ? imports_of(base) : nullptr;
-    for (; table != nullptr && table->Name != 0; ++table)
-        patch_table(base, *table, kernel_replacements);
-}
 
 void patch_importers() {
     const PEB_LDR_DATA* const loader = RtlGetCurrentPeb()->Ldr;

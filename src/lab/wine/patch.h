@@ -7,7 +7,4 @@ namespace wnbd::lab::wine {
 /// storport.sys, and has the same done to those that will be loaded. Called once, from DllMain.
 void patch_importers();
 
-/// Puts our functions under Wine's kernel where its own would not do.
-void patch_kernel();
-
 }  // namespace wnbd::lab::wine
