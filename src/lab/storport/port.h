@@ -55,9 +55,6 @@ struct Request {
 
     void* abort_srb = nullptr;       ///< the port's own: the SRB that ABORT_COMMAND names
     std::uint32_t busy_retries = 0;  ///< how often the port had to send it again
-    /// The port's own: `complete` only wakes a thread, so it may be called wherever the miniport
-    /// completes, with the miniport's locks held.
-    bool only_wakes = false;
 };
 
 class Adapter;

@@ -314,7 +314,6 @@ void Adapter::kick(Unit* unit) {
 }
 
 void Adapter::finish(Request& request) {
-    if (request.only_wakes) return request.complete(request);
     if (options_.inline_completion) {
         if (deferred != nullptr)
             deferred->requests.push_back(&request);
@@ -368,7 +367,6 @@ void Adapter::execute(Request& request) {
     void* const context = request.context;
     void (*const complete)(Request&) = request.complete;
     request.context = &waiter;
-    request.only_wakes = true;
     request.complete = [](Request& r) {
         const std::shared_ptr<Waiter> own = *static_cast<std::shared_ptr<Waiter>*>(r.context);
         const std::lock_guard lock(own->mutex);
@@ -379,7 +377,6 @@ void Adapter::execute(Request& request) {
     std::unique_lock lock(waiter->mutex);
     waiter->done.wait(lock, [&] { return waiter->finished; });
     request.context = context;
-    request.only_wakes = false;
     request.complete = complete;
 }
 

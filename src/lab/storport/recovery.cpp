@@ -115,7 +115,6 @@ std::uint8_t Adapter::send_control(std::uint8_t function, Address address, void*
     shared->address = address;
     shared->abort_srb = abort_srb;
     shared->context = keeper;
-    shared->only_wakes = true;
     shared->complete = [](Request& request) {
         auto* own = static_cast<std::shared_ptr<Control>*>(request.context);
         {
