@@ -19,11 +19,6 @@ def cdb10(opcode, block, count):
             + b"\0").hex()
 
 
-# The same fault of the lab's as in test_adapter_reset.py (docs/lab.md).
-restarts_the_adapter = unittest.skipUnless(os.environ.get("WNBD_LAB_RESETS"),
-                                           "the lab's kernel process may not survive resets")
-
-
 class Outcome:
     """What a passed-through command came to."""
 
@@ -69,7 +64,6 @@ class Defects(unittest.TestCase):
         self.lab.run("labctl.exe", "disable", timeout=120).check()
         self.lab.run("labctl.exe", "enable", timeout=120).check()
 
-    @restarts_the_adapter
     def test_a1_mappings_that_were_refused_do_not_hold_the_adapter(self):
         child, _ = self.lab.map("once", "--memory", "1M")
         self.assertNotEqual(self.lab.client("map", "once", "--memory", "1M").code, 0)
@@ -79,7 +73,6 @@ class Defects(unittest.TestCase):
         self.unmap("once", child)
         self.adapter_off_and_on()
 
-    @restarts_the_adapter
     def test_a2_an_adapter_with_three_live_disks_can_go(self):
         children = [self.lab.map(f"live{i}", "--memory", "1M")[0] for i in range(3)]
         self.adapter_off_and_on()
