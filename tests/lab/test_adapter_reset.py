@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The adapter's reset: its limits are in force afterwards, new mappings are refused meanwhile and allowed
 again whatever happened."""
-import os
 import time
 import unittest
 
@@ -12,9 +11,6 @@ BUSY = 170
 SHUTDOWN_IN_PROGRESS = 1115
 
 
-# Each claim has been seen to hold, but the lab's kernel process may lose its heap when an adapter whose
-# disks have just gone is disabled (docs/lab.md). $WNBD_LAB_RESETS runs them nevertheless.
-@unittest.skipUnless(os.environ.get("WNBD_LAB_RESETS"), "the lab's kernel process may not survive resets")
 class Reset(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
