@@ -71,8 +71,10 @@ extern "C" [[gnu::section("INIT")]] NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT ob
     Driver& self = *::new (static_cast<void*>(driver_storage)) Driver;
     self.object = object;
     self.store.open(object);
+    // First, for a stored value that cannot be taken is told of while the options are loaded.
+    const LogOpening log = open_log();
     self.options.initialize(self.store);
-    open_log();
+    tell_faults(log);
     if (!NT_SUCCESS(self.store.status()))
         WNBD_LOG(warning, "options keep their defaults: no persistent-state key: 0x%lx",
                  static_cast<unsigned long>(self.store.status()));

@@ -47,15 +47,17 @@ void make_printable(char* text) noexcept {
 
 }  // namespace
 
-void open_log() noexcept {
-    const NTSTATUS events = etw_events.open();
-    const NTSTATUS trace = etw_trace.open();
-    if (!NT_SUCCESS(events))
+LogOpening open_log() noexcept {
+    return {etw_events.open(), etw_trace.open()};
+}
+
+void tell_faults(const LogOpening& opening) noexcept {
+    if (!NT_SUCCESS(opening.events))
         WNBD_LOG(warning, "nothing goes to the System log: EtwRegister: 0x%lx",
-                 static_cast<unsigned long>(events));
-    if (!NT_SUCCESS(trace))
+                 static_cast<unsigned long>(opening.events));
+    if (!NT_SUCCESS(opening.trace))
         WNBD_LOG(warning, "the trace provider is not complete: 0x%lx",
-                 static_cast<unsigned long>(trace));
+                 static_cast<unsigned long>(opening.trace));
 }
 
 void close_log() noexcept {

@@ -18,9 +18,15 @@ enum class LogLevel : std::uint8_t { error = 0, warning = 1, info = 3, debug = 4
     return static_cast<std::int64_t>(level) <= driver().options.value(engine::OptionId::log_level);
 }
 
-/// Registers the tracing sinks; without one of them the others go on. PASSIVE_LEVEL, once the
-/// driver's options are there.
-void open_log() noexcept;
+/// How the tracing sinks could be registered.
+struct LogOpening {
+    NTSTATUS events;  ///< the System log's
+    NTSTATUS trace;   ///< the self-describing trace's
+};
+/// Registers the tracing sinks; without one of them the others go on. PASSIVE_LEVEL.
+[[nodiscard]] LogOpening open_log() noexcept;
+/// Logs what could not be registered, once the driver's options are there.
+void tell_faults(const LogOpening& opening) noexcept;
 /// Nothing is logged afterwards. PASSIVE_LEVEL.
 void close_log() noexcept;
 

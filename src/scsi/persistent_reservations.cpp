@@ -62,7 +62,9 @@ Decision ask_storage_out(const Context& context) noexcept {
     // Who maps a disk read-only does not want its storage changed; keys are kept there.
     if (context.disk.read_only) return write_protected();
     const std::uint64_t length = request.reservation.length;
-    if (length > context.disk.max_transfer_length) {
+    // User space is told the length in 16 bits (WNBD_IO_REQUEST).
+    constexpr std::uint64_t list_max = 0xFFFF;
+    if (length > list_max || length > context.disk.max_transfer_length) {
         return illegal(AdditionalSense::parameter_list_length_error);
     }
     const auto buffer = context.buffer();

@@ -59,6 +59,14 @@ TEST(PersistentReservations, OutChecksScopeTypeAndLengths) {
     EXPECT_EQ(asks(0, 0, with_transport_id, 52), is_block_request);
     with_transport_id[27] = 25;
     EXPECT_EQ(asks(0, 0, with_transport_id, 52), is_list_length_error);
+    // As long a list as user space can be told of, and a byte more.
+    for (const std::uint32_t length : {0xFFFFU, 0x10000U}) {
+        Bytes list(length);
+        list[20] = 0x08;
+        store_big_endian<std::uint32_t>(&list[24], length - 28);
+        EXPECT_EQ(asks(0, 0, list, length),
+                  length == 0xFFFF ? is_block_request : is_list_length_error);
+    }
     Bytes move(24 + 24);
     move[23] = 24;
     EXPECT_EQ(asks(7, 0x01, move, 48), is_block_request);
