@@ -217,9 +217,13 @@ NTSTATUS File::device_io_control(ULONG code, const void* input, ULONG input_leng
     CallScope scope(caller != nullptr ? *caller : process_);
     if (!scope.allowed()) return STATUS_THREAD_IS_TERMINATING;
     reference();
-    const NTSTATUS status = call(code, input, input_length, output, output_length, returned);
-    release(this);
-    return status;
+    // A fatal violation leaves by an exception where a test expects it.
+    struct Held {
+        File* file;
+        ~Held() { release(file); }
+    };
+    const Held held{this};
+    return call(code, input, input_length, output, output_length, returned);
 }
 
 NTSTATUS File::call(ULONG code, const void* input, ULONG input_length, void* output,
