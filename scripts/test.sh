@@ -36,11 +36,12 @@ lab_module() {
     return $code
 }
 stage_lab() {
+    build_shipped || return
     export -f lab_module
     { printf '%s\n' tests/lab/test_*.py tests/abi/test_api_in_lab.py; } | sed 's/\.py$//; s,/,.,g' |
         xargs -P3 -I{} bash -c 'lab_module {}'
 }
-stage_process() { python3 -m unittest discover -s tests/process_host -t . -v; }
+stage_process() { build_shipped && python3 -m unittest discover -s tests/process_host -t . -v; }
 
 if [ "${1:-}" = --list ]; then
     printf '%s\n' "${all_stages[@]}"

@@ -95,7 +95,7 @@ BOOLEAN initialize_adapter(PVOID extension) {
 }
 
 // There is no hardware to stop, restart or put to sleep. When an adapter stops, Storport has
-// drained the units and sent them SHUTDOWN and FLUSH, which do reach the backends.
+// drained its units; SHUTDOWN and FLUSH go to those that still have a disk then.
 SCSI_ADAPTER_CONTROL_STATUS control_adapter(PVOID, SCSI_ADAPTER_CONTROL_TYPE type,
                                             PVOID parameters) {
     switch (type) {

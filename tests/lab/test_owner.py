@@ -33,7 +33,9 @@ class Owner(unittest.TestCase):
         time.sleep(1)
         self.assertIsNone(watcher.poll(), watcher.output())
         os.kill(owner.pid, signal.SIGKILL)
+        killed = time.monotonic()
         watcher.wait(timeout=10)
+        self.assertLess(time.monotonic() - killed, 2)
         self.assertIn("gone", watcher.output())
         self.assertNotEqual(reader.wait(timeout=30), 0, reader.output())
 

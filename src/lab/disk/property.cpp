@@ -21,6 +21,16 @@ void append(Bytes& bytes, const T& value) {
     std::memcpy(&bytes[at], &value, sizeof value);
 }
 
+/// A descriptor that is of one size, with its head filled in.
+template <typename T>
+Bytes descriptor(T value) {
+    value.Version = sizeof value;
+    value.Size = sizeof value;
+    Bytes bytes;
+    append(bytes, value);
+    return bytes;
+}
+
 /// Adds a terminated string and gives its offset; 0, as Windows says, for none.
 ULONG append_text(Bytes& bytes, const std::string& text) {
     if (text.empty()) return 0;
@@ -83,28 +93,20 @@ Bytes device_id_property(Disk& disk) {
 Bytes alignment_property(Disk& disk) {
     STORAGE_ACCESS_ALIGNMENT_DESCRIPTOR value{};
     const std::lock_guard lock(disk.mutex);
-    value.Version = sizeof value;
-    value.Size = sizeof value;
     value.BytesPerLogicalSector = disk.block_size;
     value.BytesPerPhysicalSector = disk.physical_block_size;
-    Bytes bytes;
-    append(bytes, value);
-    return bytes;
+    return descriptor(value);
 }
 
 Bytes write_cache_property(Disk& disk) {
     STORAGE_WRITE_CACHE_PROPERTY value{};
     const std::lock_guard lock(disk.mutex);
-    value.Version = sizeof value;
-    value.Size = sizeof value;
     value.WriteCacheType = disk.write_cache ? WriteCacheTypeWriteBack : WriteCacheTypeNone;
     value.WriteCacheEnabled = disk.write_cache ? WriteCacheEnabled : WriteCacheDisabled;
     value.WriteCacheChangeable = WriteCacheNotChangeable;
     value.WriteThroughSupported = WriteThroughSupported;
     value.FlushCacheSupported = TRUE;
-    Bytes bytes;
-    append(bytes, value);
-    return bytes;
+    return descriptor(value);
 }
 
 BlockTraits traits_of(Disk& disk) {
@@ -114,36 +116,24 @@ BlockTraits traits_of(Disk& disk) {
 
 Bytes trim_property(Disk& disk) {
     DEVICE_TRIM_DESCRIPTOR value{};
-    value.Version = sizeof value;
-    value.Size = sizeof value;
     value.TrimEnabled = traits_of(disk).unmap;
-    Bytes bytes;
-    append(bytes, value);
-    return bytes;
+    return descriptor(value);
 }
 
 Bytes seek_penalty_property(Disk& disk) {
     DEVICE_SEEK_PENALTY_DESCRIPTOR value{};
-    value.Version = sizeof value;
-    value.Size = sizeof value;
     value.IncursSeekPenalty = traits_of(disk).rotates;
-    Bytes bytes;
-    append(bytes, value);
-    return bytes;
+    return descriptor(value);
 }
 
 Bytes provisioning_property(Disk& disk) {
     const BlockTraits traits = traits_of(disk);
     DEVICE_LB_PROVISIONING_DESCRIPTOR value{};
-    value.Version = sizeof value;
-    value.Size = sizeof value;
     value.ThinProvisioningEnabled = traits.thin ? 1 : 0;
     value.ThinProvisioningReadZeros = traits.unmapped_reads_zero ? 1 : 0;
     value.OptimalUnmapGranularity =
         static_cast<ULONGLONG>(traits.unmap_granularity) * disk.sector();
-    Bytes bytes;
-    append(bytes, value);
-    return bytes;
+    return descriptor(value);
 }
 
 Bytes capability_property(Disk& disk) {
@@ -157,17 +147,13 @@ Bytes capability_property(Disk& disk) {
 Bytes adapter_property(Disk& disk) {
     const PortLimits now = limits(*disk.unit.adapter);
     STORAGE_ADAPTER_DESCRIPTOR value{};
-    value.Version = sizeof value;
-    value.Size = sizeof value;
     value.MaximumTransferLength = now.max_transfer_length;
     value.MaximumPhysicalPages = 0xFFFFFFFF;
     value.AlignmentMask = now.alignment_mask;
     value.AdapterUsesPio = FALSE;
     value.CommandQueueing = TRUE;
     value.BusType = now.bus_type;
-    Bytes bytes;
-    append(bytes, value);
-    return bytes;
+    return descriptor(value);
 }
 
 Bytes property(Disk& disk, ULONG id) {
