@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One SCSI command on its way through the target: the engine's SRB.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "base/intrusive_list.h"
+#include "engine/port.h"
+#include "scsi/command.h"
+
+namespace wnbd::iscsi {
+
+struct Task;
+
+/// Who is told that a task is over.
+class TaskOwner {
+  public:
+    /// From any thread, exactly once for each start() that said `pending`, possibly before start()
+    /// returns. No lock is held.
+    virtual void completed(Task& task) noexcept = 0;
+
+  protected:
+    ~TaskOwner() = default;
+};
+
+/// Lives in its connection's fixed table. `data` must stay until the task is over.
+struct Task : ListLink {
+    // Set before LogicalUnit::start():
+    TaskOwner* owner = nullptr;
+    scsi::Nexus nexus = 0;
+    std::uint8_t cdb_length = 0;
+    std::array<std::uint8_t, 32> cdb{};
+    /// All the data-out, or the room for all the data-in that the command moves.
+    std::span<std::uint8_t> data;
+
+    // The outcome:
+    engine::Cause cause = engine::Cause::answered;
+    scsi::Answer answer;
+};
+
+}  // namespace wnbd::iscsi
