@@ -18,4 +18,13 @@ class Crc32c {
     std::uint32_t state_ = 0xFFFF'FFFF;
 };
 
+// The two ways to take bytes into a digest's state; feed() chooses.
+
+[[nodiscard]] std::uint32_t crc32c_by_table(std::uint32_t state,
+                                            std::span<const std::uint8_t> bytes) noexcept;
+/// Only where crc32c_instruction_here() says so.
+[[nodiscard]] std::uint32_t crc32c_by_instruction(std::uint32_t state,
+                                                  std::span<const std::uint8_t> bytes) noexcept;
+[[nodiscard]] bool crc32c_instruction_here() noexcept;
+
 }  // namespace wnbd::iscsi

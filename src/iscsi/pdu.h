@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "iscsi/protocol.h"
@@ -30,6 +31,19 @@ using HeaderView = std::span<const std::uint8_t, header_length>;
 }
 [[nodiscard]] std::uint32_t initiator_task_tag(HeaderView header) noexcept;
 
+/// What a command's additional header segments say (11.2.2).
+struct AdditionalHeaders {
+    /// False: they overlap, are cut off, come twice or are of a kind that no PDU of ours has.
+    bool valid = true;
+    /// The CDB's bytes from the seventeenth on; empty when there are none. Points into the
+    /// segments.
+    std::span<const std::uint8_t> cdb_rest;
+    /// A bidirectional command's expected read length.
+    std::optional<std::uint32_t> read_length;
+};
+/// `segments`: additional_length() bytes.
+[[nodiscard]] AdditionalHeaders read_additional(std::span<const std::uint8_t> segments) noexcept;
+
 // --- Received.
 
 /// What a request that is numbered by CmdSN has in common.
@@ -42,7 +56,7 @@ struct Sequence {
 
 /// 11.3
 struct ScsiCommandHeader {
-    Sequence sequence;
+    Sequence sequence{};
     bool final = false;
     bool read = false;
     bool write = false;
@@ -55,7 +69,7 @@ struct ScsiCommandHeader {
 
 /// 11.5
 struct TaskManagementHeader {
-    Sequence sequence;
+    Sequence sequence{};
     std::uint8_t function = 0;
     std::uint64_t lun = 0;
     std::uint32_t referenced_tag = no_tag;
@@ -76,7 +90,7 @@ struct DataOutHeader {
 
 /// 11.10
 struct TextHeader {
-    Sequence sequence;
+    Sequence sequence{};
     bool final = false;
     bool continues = false;
     std::uint64_t lun = 0;
@@ -86,7 +100,7 @@ struct TextHeader {
 
 /// 11.12
 struct LoginHeader {
-    Sequence sequence;
+    Sequence sequence{};
     bool transit = false;
     bool continues = false;
     std::uint8_t current_stage = 0;  // two bits each, as received
@@ -101,7 +115,7 @@ struct LoginHeader {
 
 /// 11.14
 struct LogoutHeader {
-    Sequence sequence;
+    Sequence sequence{};
     std::uint8_t reason = 0;
     std::uint16_t connection_id = 0;
 };
@@ -109,7 +123,7 @@ struct LogoutHeader {
 
 /// 11.18
 struct NopOutHeader {
-    Sequence sequence;
+    Sequence sequence{};
     std::uint64_t lun = 0;
     std::uint32_t target_tag = no_tag;
 };
@@ -128,7 +142,7 @@ enum class Residual : std::uint8_t { none, underflow, overflow };
 
 /// 11.4
 struct ScsiResponse {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint32_t task_tag = no_tag;
     CommandResult result = CommandResult::completed;
     std::uint8_t status = 0;  // SCSI status
@@ -141,7 +155,7 @@ struct ScsiResponse {
 
 /// 11.7. With `has_status` the command's status rides on it.
 struct DataIn {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint64_t lun = 0;
     std::uint32_t task_tag = no_tag;
     bool final = false;
@@ -157,7 +171,7 @@ struct DataIn {
 
 /// 11.8
 struct ReadyToTransfer {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint64_t lun = 0;
     std::uint32_t task_tag = no_tag;
     std::uint32_t target_tag = no_tag;
@@ -169,7 +183,7 @@ struct ReadyToTransfer {
 
 /// 11.6
 struct TaskManagementResponse {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint32_t task_tag = no_tag;
     TaskResponse response = TaskResponse::complete;
 };
@@ -177,7 +191,7 @@ struct TaskManagementResponse {
 
 /// 11.9
 struct AsyncMessage {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint64_t lun = 0;
     AsyncEvent event = AsyncEvent::scsi;
     std::uint16_t parameters[3] = {};
@@ -187,7 +201,7 @@ struct AsyncMessage {
 
 /// 11.11
 struct TextResponse {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint32_t task_tag = no_tag;
     std::uint32_t target_tag = no_tag;
     bool final = true;
@@ -198,7 +212,7 @@ struct TextResponse {
 
 /// 11.13
 struct LoginResponse {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint32_t task_tag = no_tag;
     bool transit = false;
     bool continues = false;
@@ -213,7 +227,7 @@ struct LoginResponse {
 
 /// 11.15
 struct LogoutResponse {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint32_t task_tag = no_tag;
     LogoutResult result = LogoutResult::success;
     std::uint16_t time_to_wait = 0;    // seconds
@@ -223,7 +237,7 @@ struct LogoutResponse {
 
 /// 11.17. Its data segment is the header of what is rejected.
 struct Reject {
-    Numbers numbers;
+    Numbers numbers{};
     RejectReason reason = RejectReason::protocol_error;
     std::uint32_t data_length = header_length;
 };
@@ -231,7 +245,7 @@ struct Reject {
 
 /// 11.19
 struct NopIn {
-    Numbers numbers;
+    Numbers numbers{};
     std::uint64_t lun = 0;
     std::uint32_t task_tag = no_tag;    // of the NOP-Out that is answered
     std::uint32_t target_tag = no_tag;  // of a NOP-In that asks for an answer
