@@ -18,6 +18,7 @@ namespace {
 
 using wnbd::bench::Cell;
 using wnbd::bench::Measurement;
+using wnbd::bench::ratio;
 
 constexpr std::uint64_t disk_size = 256U << 20;  // bytes
 
@@ -28,10 +29,6 @@ struct Row {
     Measurement libnbd{};
     Measurement fio{};
 };
-
-double ratio(double over, double under) {
-    return under > 0 ? over / under : 0;
-}
 
 std::string name_of(const Row& row) {
     return row.transport + " " + (row.cell.write ? "write " : "read ") +

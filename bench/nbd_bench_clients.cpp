@@ -2,7 +2,6 @@
 #include "bench/nbd_bench_clients.h"
 
 #include <libnbd.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -20,36 +19,6 @@ namespace wnbd::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double cpu_now() {
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& time) {
-        return double(time.tv_sec) + double(time.tv_usec) * 1e-6;
-    };
-    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-double since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// Random offsets, the same sequence for every client (xorshift64).
-class Offsets {
-  public:
-    Offsets(std::uint64_t size, std::uint32_t block) : block_(block), count_(size / block) {}
-    std::uint64_t next() {
-        state_ ^= state_ << 13;
-        state_ ^= state_ >> 7;
-        state_ ^= state_ << 17;
-        return state_ % count_ * block_;
-    }
-
-  private:
-    std::uint64_t state_ = 0x9e3779b97f4a7c15;
-    std::uint64_t block_;
-    std::uint64_t count_;
-};
 
 /// One of our requests that goes round and round.
 struct Looper {

@@ -12,6 +12,13 @@ bench_nbd() {
     build/native/bench/nbd_bench --json out/bench/nbd.jsonl
 }
 
+bench_iscsi() {
+    say "the iSCSI target beside tgt, under the same initiator (libiscsi)"
+    build native iscsi_bench
+    rm -f out/bench/iscsi.jsonl
+    build/native/bench/iscsi_bench --json out/bench/iscsi.jsonl
+}
+
 bench_driver() {
     say "wnbd.sys in the one-process host: I/Os a second, and what each costs"
     build_shipped
@@ -20,7 +27,7 @@ bench_driver() {
         --json "$PWD/out/bench/driver.jsonl"
 }
 
-all=(driver nbd)
+all=(driver iscsi nbd)
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=("${all[@]}")
 for name in "${names[@]}"; do

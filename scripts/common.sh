@@ -32,7 +32,7 @@ packages_servers=(nbdkit qemu-utils nbd-server)
 packages_demo=(fdisk dosfstools mtools)
 packages_package=(osslsigncode openssl msitools wixl python3 python3-asn1crypto zip)
 packages_docs=(graphviz fonts-dejavu-core)
-packages_bench=(libnbd-dev libnbd-bin fio)
+packages_bench=(libnbd-dev libnbd-bin fio libiscsi-dev tgt)
 
 # Ninja's own counter, on one line when somebody watches and now and then when nobody does.
 show_progress() {

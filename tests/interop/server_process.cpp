@@ -72,8 +72,11 @@ bool listening(const std::string& socket_path, std::uint16_t port) {
 
 }  // namespace
 
-TemporaryDirectory::TemporaryDirectory() {
-    auto name = (std::filesystem::temp_directory_path() / "wnbd-test-XXXXXX").string();
+TemporaryDirectory::TemporaryDirectory()
+    : TemporaryDirectory(std::filesystem::temp_directory_path().string()) {}
+
+TemporaryDirectory::TemporaryDirectory(const std::string& parent) {
+    auto name = parent + "/wnbd-test-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     path_ = name;
 }

@@ -14,6 +14,7 @@ namespace wnbd::test {
 class TemporaryDirectory {
   public:
     TemporaryDirectory();
+    explicit TemporaryDirectory(const std::string& parent);
     TemporaryDirectory(const TemporaryDirectory&) = delete;
     TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
     ~TemporaryDirectory();
@@ -40,6 +41,7 @@ class ServerProcess {
 
     /// The URI of an export of this server. `export_name` is put in as it stands.
     [[nodiscard]] std::string uri(const std::string& export_name = "") const;
+    [[nodiscard]] pid_t process() const noexcept { return process_; }
     /// Ends it at once, as a crash would.
     void kill() noexcept;
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the benchmarks that load a disk have in common: a cell of the table, its figures, its
+// offsets, and clocks.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace wnbd::bench {
+
+struct Cell {
+    bool write = false;          // else reads
+    std::uint32_t block = 4096;  // bytes of a request
+    unsigned depth = 1;          // requests in flight
+    double seconds = 1;          // of load
+};
+
+struct Measurement {
+    std::uint64_t requests = 0;
+    double seconds = 0;             // that they took
+    double cpu_seconds = 0;         // user and system, of the client alone
+    std::string failure{};          // empty when it went well
+    double server_cpu_seconds = 0;  // of the server's process, where it is measured
+
+    [[nodiscard]] double iops() const { return seconds > 0 ? double(requests) / seconds : 0; }
+    [[nodiscard]] double cpu_us_per_request() const { return per_request(cpu_seconds); }
+    [[nodiscard]] double server_cpu_us_per_request() const {
+        return per_request(server_cpu_seconds);
+    }
+
+  private:
+    [[nodiscard]] double per_request(double cpu) const {
+        return requests > 0 ? cpu * 1e6 / double(requests) : 0;
+    }
+};
+
+[[nodiscard]] inline double ratio(double over, double under) {
+    return under > 0 ? over / under : 0;
+}
+
+/// User and system time of this process so far, in seconds.
+[[nodiscard]] inline double cpu_now() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return double(time.tv_sec) + double(time.tv_usec) * 1e-6;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+[[nodiscard]] inline double since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Random offsets, the same sequence for every client (xorshift64).
+class Offsets {
+  public:
+    Offsets(std::uint64_t size, std::uint32_t block) : block_(block), count_(size / block) {}
+    std::uint64_t next() {
+        state_ ^= state_ << 13;
+        state_ ^= state_ >> 7;
+        state_ ^= state_ << 17;
+        return state_ % count_ * block_;
+    }
+
+  private:
+    std::uint64_t state_ = 0x9e3779b97f4a7c15;
+    std::uint64_t block_;
+    std::uint64_t count_;
+};
+
+}  // namespace wnbd::bench
