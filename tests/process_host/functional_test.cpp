@@ -3,6 +3,8 @@
 // after the other. Usage: functional_test WNBD.SYS
 #include <cstring>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/big_endian.h"
 #include "lab/kernel/os.h"
@@ -450,6 +452,23 @@ void adapter_vanishes(Lab& lab) {
     disk.reset();  // closes the handle after the adapter is gone
 }
 
+/// The adapter goes before PnP has found any of its disks, so that no device's removal takes them
+/// away first: each serving thread, of whichever disk, is told.
+void adapter_goes_before_its_disks_are_found(Lab& lab) {
+    claim(process::wait_for_scans(60'000), "scans end");
+    process::ignore_bus_changes(true);
+    std::vector<std::unique_ptr<MemoryServer>> servers;
+    for (unsigned i = 0; i < 3; ++i) {
+        servers.push_back(std::make_unique<MemoryServer>(lab, 910 + i));
+        const std::string name = "unseen-" + std::to_string(i);
+        claim(servers.back()->start(disk_properties(name.c_str(), 100, 512), 2), "it is mapped");
+    }
+    claim(process::children_of(lab.host().adapter_pdo()).empty(), "PnP knows none of them");
+    claim(lab.host().stop_adapter(false), "the adapter can go");
+    process::ignore_bus_changes(false);
+    servers.clear();  // waits for the serving threads
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -471,6 +490,7 @@ int main(int argc, char** argv) {
         handle_closed(lab);
         handle_closed_under_a_call(lab);
         many_disks(lab);
+        if (round == 0) adapter_goes_before_its_disks_are_found(lab);
         if (round == 1) adapter_vanishes(lab);
         claim(lab.stop(), "the driver unloads: %s", lab.error().c_str());
     }

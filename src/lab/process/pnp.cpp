@@ -33,6 +33,7 @@ struct PnpManager {
     std::vector<Node> nodes;
     std::atomic<bool> scan_queued{false};        ///< one is asked for and has not begun
     std::atomic<std::uint32_t> scans_wanted{0};  ///< asked for and not ended
+    std::atomic<bool> bus_changes_ignored{false};
     PDRIVER_OBJECT root_driver = nullptr;
 };
 PnpManager& manager() {
@@ -326,6 +327,10 @@ bool wait_for_scans(std::uint32_t timeout_ms) {
     return false;
 }
 
+void ignore_bus_changes(bool ignore) {
+    manager().bus_changes_ignored.store(ignore);
+}
+
 std::wstring instance_path_of(PDEVICE_OBJECT pdo) {
     const std::lock_guard guard(manager().mutex);
     for (const Node& node : manager().nodes) {
@@ -343,7 +348,7 @@ extern "C" {
 
 VOID NTAPI lab_IoInvalidateDeviceRelations(PDEVICE_OBJECT pdo, DEVICE_RELATION_TYPE type) {
     kernel::require_irql_at_most(DISPATCH_LEVEL, "IoInvalidateDeviceRelations");
-    if (type != BusRelations) return;
+    if (type != BusRelations || manager().bus_changes_ignored.load()) return;
     // A scan that has not begun yet will see this change too.
     if (manager().scan_queued.exchange(true)) return;
     manager().scans_wanted.fetch_add(1);

@@ -35,6 +35,9 @@ std::vector<Child> children_of(PDEVICE_OBJECT root);
 void rescan(PDEVICE_OBJECT root);
 /// Waits until the scans that were asked for are done; false after the time.
 bool wait_for_scans(std::uint32_t timeout_ms);
+/// Until it is called with false, a bus that says it has changed is not looked at: as when PnP has
+/// not come to it yet.
+void ignore_bus_changes(bool ignore);
 
 /// The device whose interface of this class is enabled, or nullptr.
 PDEVICE_OBJECT find_interface(const GUID& interface_class);
