@@ -17,7 +17,7 @@
 
 namespace {
 
-using wnbd::bench::Cell;
+using wnbd::bench::IscsiLoad;
 using wnbd::bench::IscsiTarget;
 using wnbd::bench::Measurement;
 using wnbd::bench::Order;
@@ -63,8 +63,7 @@ Figures figures_of(const std::vector<Measurement>& rounds) {
 }
 
 struct Row {
-    Cell cell;
-    Order order;
+    IscsiLoad load;
     std::vector<Figures> figures{};  // one a target
 };
 
@@ -72,16 +71,19 @@ std::vector<Row> rows(double seconds) {
     std::vector<Row> list;
     for (const unsigned depth : {1U, 32U, 128U})
         for (const bool write : {false, true})
-            list.push_back({{write, 4096, depth, seconds}, Order::random});
+            list.push_back({{.cell = {write, 4096, depth, seconds}}});
     for (const bool write : {false, true})
-        list.push_back({{write, 256U << 10, 32, seconds}, Order::sequential});
+        list.push_back({{.cell = {write, 4096, 32, seconds}, .sessions = 2}});
+    for (const bool write : {false, true})
+        list.push_back({{{write, 256U << 10, 32, seconds}, Order::sequential}});
     return list;
 }
 
-std::string name_of(const Row& row) {
-    return std::string(row.order == Order::random ? "random " : "stream ") +
-           (row.cell.write ? "write " : "read ") + std::to_string(row.cell.block / 1024) + "K QD" +
-           std::to_string(row.cell.depth);
+std::string name_of(const IscsiLoad& load) {
+    return std::string(load.order == Order::random ? "random " : "stream ") +
+           (load.cell.write ? "write " : "read ") + std::to_string(load.cell.block / 1024) +
+           "K QD" + (load.sessions == 1 ? "" : std::to_string(load.sessions) + "x") +
+           std::to_string(load.cell.depth);
 }
 
 /// Every target once a round, in a new order each time, so that no one has the quiet moments.
@@ -94,11 +96,12 @@ void measure(Row& row, const Targets& targets, unsigned rounds, std::minstd_rand
         std::ranges::shuffle(turns, random);
         for (const auto turn : turns) {
             const auto& target = *targets[turn];
-            measured[turn].push_back(wnbd::bench::measure_initiator(target.url(), target.process(),
-                                                                    row.cell, row.order));
+            measured[turn].push_back(
+                wnbd::bench::measure_initiator(target.url(), target.process(), row.load));
             const auto& failure = measured[turn].back().failure;
             if (!failure.empty())
-                throw std::runtime_error(name_of(row) + " on " + target.name() + ": " + failure);
+                throw std::runtime_error(name_of(row.load) + " on " + target.name() + ": " +
+                                         failure);
         }
     }
     for (const auto& one : measured)
@@ -109,9 +112,10 @@ void print(const Row& row, const Targets& targets) {
     const auto& peer = row.figures.front();
     for (std::size_t index = 0; index < targets.size(); ++index) {
         const auto& one = row.figures[index];
-        std::printf("%-23s %-7s %8.1f %8.0f %9.1f %9.1f", index == 0 ? name_of(row).c_str() : "",
-                    targets[index]->name(), one.iops / 1e3, one.iops * row.cell.block / 1e6,
-                    one.client_us, one.target_us);
+        std::printf("%-24s %-7s %8.1f %8.0f %9.1f %9.1f",
+                    index == 0 ? name_of(row.load).c_str() : "", targets[index]->name(),
+                    one.iops / 1e3, one.iops * row.load.cell.block / 1e6, one.client_us,
+                    one.target_us);
         if (index != 0)
             std::printf("   %6.2f %8.2f %8.2f", ratio(one.iops, peer.iops),
                         ratio(one.client_us, peer.client_us), ratio(one.target_us, peer.target_us));
@@ -123,10 +127,11 @@ void print(const Row& row, const Targets& targets) {
 nlohmann::json to_json(const Row& row, const Targets& targets, const Settings& settings) {
     nlohmann::json line{{"benchmark", "iscsi_target"},
                         {"time", static_cast<std::int64_t>(std::time(nullptr))},
-                        {"operation", row.cell.write ? "write" : "read"},
-                        {"order", row.order == Order::random ? "random" : "sequential"},
-                        {"block_bytes", row.cell.block},
-                        {"queue_depth", row.cell.depth},
+                        {"operation", row.load.cell.write ? "write" : "read"},
+                        {"order", row.load.order == Order::random ? "random" : "sequential"},
+                        {"block_bytes", row.load.cell.block},
+                        {"queue_depth", row.load.cell.depth},
+                        {"sessions", row.load.sessions},
                         {"rounds", settings.rounds},
                         {"seconds_per_round", settings.seconds}};
     const auto& peer = row.figures.front();
@@ -136,7 +141,7 @@ nlohmann::json to_json(const Row& row, const Targets& targets, const Settings& s
         entry = {{"iops", one.iops},
                  {"iops_least", one.iops_least},
                  {"iops_most", one.iops_most},
-                 {"bytes_per_second", one.iops * row.cell.block},
+                 {"bytes_per_second", one.iops * row.load.cell.block},
                  {"client_cpu_us_per_io", one.client_us},
                  {"target_cpu_us_per_io", one.target_us}};
         if (index == 0) continue;
@@ -171,8 +176,8 @@ void run(const Settings& settings) {
     }
     const auto targets = start(settings);
     std::minstd_rand random(1);
-    std::printf("%-31s %8s %8s %9s %9s   %s\n", "", "", "", "client", "target", "x tgt");
-    std::printf("%-31s %8s %8s %9s %9s   %6s %8s %8s\n", "", "kIOPS", "MB/s", "us/IO", "us/IO",
+    std::printf("%-32s %8s %8s %9s %9s   %s\n", "", "", "", "client", "target", "x tgt");
+    std::printf("%-32s %8s %8s %9s %9s   %6s %8s %8s\n", "", "kIOPS", "MB/s", "us/IO", "us/IO",
                 "IOPS", "client", "target");
     for (auto& row : rows(settings.seconds)) {
         measure(row, targets, settings.rounds, random);

@@ -6,9 +6,10 @@
 #include <poll.h>
 #include <time.h>
 
-#include <algorithm>
+#include <functional>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace wnbd::bench {
@@ -158,18 +159,34 @@ void run(Load& load, const Over& over) {
 
 }  // namespace
 
-Measurement measure_initiator(const std::string& url, int server, const Cell& cell,
-                              Order order) try {
-    Load load(url, cell, order);
+Measurement measure_initiator(const std::string& url, int server, const IscsiLoad& load) try {
+    std::vector<std::unique_ptr<Load>> loads;
+    for (unsigned index = 0; index < load.sessions; ++index)
+        loads.push_back(std::make_unique<Load>(url, load.cell, load.order));
     const auto server_cpu = cpu_of(server);
     const auto cpu = cpu_now();
     const auto start = Clock::now();
-    run(load, [&] { return since(start) >= cell.seconds; });
-    const Measurement measurement{.requests = load.requests,
-                                  .seconds = since(start),
-                                  .cpu_seconds = cpu_now() - cpu,
-                                  .server_cpu_seconds = cpu_of(server) - server_cpu};
-    load.session.log_out();
+    const auto run_one = [&](Load& one) noexcept {
+        try {
+            run(one, [&] { return since(start) >= load.cell.seconds; });
+        } catch (const std::exception& error) {
+            one.failure = error.what();
+        }
+    };
+    {
+        std::vector<std::jthread> others;
+        for (unsigned index = 1; index < load.sessions; ++index)
+            others.emplace_back(run_one, std::ref(*loads[index]));
+        run_one(*loads.front());
+    }
+    Measurement measurement{.seconds = since(start),
+                            .cpu_seconds = cpu_now() - cpu,
+                            .server_cpu_seconds = cpu_of(server) - server_cpu};
+    for (const auto& one : loads) {
+        if (!one->failure.empty()) throw std::runtime_error(one->failure);
+        measurement.requests += one->requests;
+        one->session.log_out();
+    }
     return measurement;
 } catch (const std::exception& error) {
     return {.failure = error.what()};

@@ -14,7 +14,7 @@ namespace wnbd::bench {
 struct Cell {
     bool write = false;          // else reads
     std::uint32_t block = 4096;  // bytes of a request
-    unsigned depth = 1;          // requests in flight
+    unsigned depth = 1;          // requests in flight on a connection
     double seconds = 1;          // of load
 };
 
