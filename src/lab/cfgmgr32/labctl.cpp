@@ -37,6 +37,7 @@ int usage() {
         "       labctl reset unit|target|bus PATH TARGET LUN | abort PATH TARGET LUN |\n"
         "       labctl disturb COUNT MEAN_MS SEED |\n"
         "       labctl send flush|shutdown PATH TARGET LUN |\n"
+        "       labctl unprivileged COMMAND-LINE |\n"
         "       labctl trace NAME PROVIDER-GUID LEVEL KEYWORDS | untrace NAME");
     return ERROR_INVALID_PARAMETER;
 }
@@ -141,6 +142,33 @@ int untrace(unsigned port, const char* name) {
     return stop_trace(port, session) ? 0 : ERROR_NOT_FOUND;
 }
 
+/// Runs a program as an account without administrator rights would, and returns its exit code.
+int run_unprivileged(const char* command_line) {
+    std::uint8_t administrators[SECURITY_MAX_SID_SIZE];
+    DWORD size = sizeof administrators;
+    HANDLE own = nullptr;
+    HANDLE restricted = nullptr;
+    if (!CreateWellKnownSid(WinBuiltinAdministratorsSid, nullptr, administrators, &size) ||
+        !OpenProcessToken(GetCurrentProcess(), TOKEN_ALL_ACCESS, &own))
+        return ERROR_GEN_FAILURE;
+    SID_AND_ATTRIBUTES disabled{administrators, 0};
+    std::wstring command(command_line, command_line + std::strlen(command_line));
+    STARTUPINFOW startup{};
+    startup.cb = sizeof startup;
+    PROCESS_INFORMATION process{};
+    if (!CreateRestrictedToken(own, DISABLE_MAX_PRIVILEGE, 1, &disabled, 0, nullptr, 0, nullptr,
+                               &restricted) ||
+        !CreateProcessAsUserW(restricted, nullptr, command.data(), nullptr, nullptr, TRUE, 0,
+                              nullptr, nullptr, &startup, &process))
+        return ERROR_GEN_FAILURE;
+    WaitForSingleObject(process.hProcess, INFINITE);
+    DWORD code = ERROR_GEN_FAILURE;
+    GetExitCodeProcess(process.hProcess, &code);
+    for (HANDLE handle : {process.hThread, process.hProcess, restricted, own})
+        CloseHandle(handle);
+    return static_cast<int>(code);
+}
+
 /// Aborts and resets at random moments, on whatever units there are then: half of them aborts.
 int disturb(unsigned port, char** arguments) {
     const int count = std::atoi(arguments[0]);
@@ -164,6 +192,7 @@ int disturb(unsigned port, char** arguments) {
 int main(int count, char** arguments) {
     const std::string command = count > 1 ? arguments[1] : "";
     if (command == "enable") return change_adapter(true);
+    if (command == "unprivileged" && count == 3) return run_unprivileged(arguments[2]);
     const std::vector<unsigned> all = ports();
     if (all.empty()) {
         std::puts("no adapter");

@@ -9,7 +9,9 @@
 #include <winternl.h>
 
 #include <cstdint>
-#include <cstring>
+#include <iterator>
+
+#include "lab/wine/import_table.h"
 
 extern "C" __declspec(dllimport) PEB* NTAPI RtlGetCurrentPeb();
 
@@ -20,59 +22,15 @@ extern "C" __declspec(dllimport) PEB* NTAPI RtlGetCurrentPeb();
 namespace wnbd::lab::wine {
 namespace {
 
-struct Replacement {
-    const char* name;
-    void* function;
-};
-
 #define REPLACED(name) {#name, reinterpret_cast<void*>(&name)},
 const Replacement replacements[] = {
 #include "lab/wine/replaced.inc"
 };
 #undef REPLACED
 
-void set_slot(ULONG_PTR* slot, void* function) {
-    DWORD old = 0;
-    VirtualProtect(slot, sizeof *slot, PAGE_READWRITE, &old);
-    *slot = reinterpret_cast<ULONG_PTR>(function);
-    VirtualProtect(slot, sizeof *slot, old, &old);
-}
-
-const IMAGE_IMPORT_DESCRIPTOR* imports_of(const std::uint8_t* base) {
-    const auto* const dos = reinterpret_cast<const IMAGE_DOS_HEADER*>(base);
-    const auto* const headers = reinterpret_cast<const IMAGE_NT_HEADERS64*>(base + dos->e_lfanew);
-    const IMAGE_DATA_DIRECTORY& directory =
-        headers->OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
-    if (directory.VirtualAddress == 0) return nullptr;
-    return reinterpret_cast<const IMAGE_IMPORT_DESCRIPTOR*>(base + directory.VirtualAddress);
-}
-
-void patch_table(const std::uint8_t* base, const IMAGE_IMPORT_DESCRIPTOR& table) {
-    const DWORD names = table.OriginalFirstThunk != 0 ? table.OriginalFirstThunk : table.FirstThunk;
-    const auto* const thunks = reinterpret_cast<const IMAGE_THUNK_DATA64*>(base + names);
-    auto* const slots =
-        reinterpret_cast<ULONG_PTR*>(const_cast<std::uint8_t*>(base) + table.FirstThunk);
-    for (unsigned i = 0; thunks[i].u1.AddressOfData != 0; ++i) {
-        if (IMAGE_SNAP_BY_ORDINAL64(thunks[i].u1.Ordinal)) continue;
-        const auto* const by_name =
-            reinterpret_cast<const IMAGE_IMPORT_BY_NAME*>(base + thunks[i].u1.AddressOfData);
-        for (const Replacement& replacement : replacements)
-            if (std::strcmp(reinterpret_cast<const char*>(by_name->Name), replacement.name) == 0)
-                set_slot(&slots[i], replacement.function);
-    }
-}
-
 void patch_module(const std::uint8_t* base) {
-    const IMAGE_IMPORT_DESCRIPTOR* const tables = imports_of(base);
-    if (tables == nullptr) return;
-    bool is_miniport = false;
-    for (const auto* table = tables; table->Name != 0; ++table)
-        if (lstrcmpiA(reinterpret_cast<const char*>(base + table->Name), "storport.sys") == 0)
-            is_miniport = true;
-    if (!is_miniport) return;
-    for (const auto* table = tables; table->Name != 0; ++table)
-        if (lstrcmpiA(reinterpret_cast<const char*>(base + table->Name), "ntoskrnl.exe") == 0)
-            patch_table(base, *table);
+    if (imports_from(base, "storport.sys"))
+        replace_imports(base, "ntoskrnl.exe", replacements, std::size(replacements));
 }
 
 struct LoadNotice {
