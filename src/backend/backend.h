@@ -35,6 +35,7 @@ struct Properties {
     bool can_flush = false;
     bool can_fua = false;
     bool can_trim = false;
+    bool trim_reads_zeroes = false;  // what was trimmed reads as zeroes, for certain
     bool can_write_zeroes = false;
     bool rotational = false;
 };

@@ -28,6 +28,7 @@ MemoryBackend::MemoryBackend(std::uint64_t size, std::unique_ptr<Chunk[], Free> 
                   .can_flush = true,
                   .can_fua = true,
                   .can_trim = true,
+                  .trim_reads_zeroes = true,
                   .can_write_zeroes = true},
       chunk_count_((size + chunk_size - 1) / chunk_size),
       chunks_(std::move(chunks)) {}

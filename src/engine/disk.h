@@ -99,17 +99,29 @@ class Disk {
     /// The same for a caller that nothing waits for (bus reset): what is under copy ends a moment
     /// later, and `finished` says whether there was any.
     [[nodiscard]] Drain drain(Cause cause, const StaleRule& rule) noexcept;
+    /// Ends the requests of one initiator (ABORT TASK SET).
+    [[nodiscard]] Drain abort_nexus(scsi::Nexus nexus, const StaleRule& rule,
+                                    ResetWait& wait) noexcept;
+    /// Ends every request (CLEAR TASK SET). Initiators other than `by` whose requests end so are
+    /// told by a unit attention. Reservations stay.
+    [[nodiscard]] Drain clear(scsi::Nexus by, const StaleRule& rule, ResetWait& wait) noexcept;
     /// Ends the one request that `victim_srb` is.
     [[nodiscard]] Drain abort(const void* victim_srb, const StaleRule& rule,
                               ResetWait& wait) noexcept;
 
     // --- Initiators. Every scsi::Command says which nexus it came by; the number is the host's.
 
+    /// A new nexus: its first command reports POWER ON, RESET, OR BUS DEVICE RESET OCCURRED. For
+    /// hosts whose initiators come and go.
+    void begin_nexus(scsi::Nexus nexus) noexcept;
     /// The nexus is gone (a logout, a lost connection): what it RESERVEd is free, and what waited
     /// to be told to it is forgotten. Its registration stays. The host may give the number to
     /// another initiator once registered() is false.
     void lose_nexus(scsi::Nexus nexus) noexcept;
     [[nodiscard]] bool registered(scsi::Nexus nexus) noexcept;
+    /// After a reset: every initiator is told by a unit attention. Whether to tell is the host's to
+    /// decide; a port driver that has asked for the reset knows of it.
+    void tell_of_reset() noexcept;
 
     // --- From the serving process. PASSIVE_LEVEL, any thread.
 
@@ -141,6 +153,17 @@ class Disk {
     /// The reply's data could not be had: the request fails.
     void fail_reply(Request& request) noexcept;
 
+    // --- From a server in this very process, which works in the SRB's buffer itself and waits for
+    // --- nobody. Up to DISPATCH_LEVEL, any thread. Whatever makes requests takeable (start, the
+    // --- end of another one, a drain) is followed by take_now() until it gives nothing more.
+
+    /// The next request to be served, this caller's until finish_step() or fail_reply(); a drain
+    /// meanwhile takes effect then. nullptr: there is nothing to do now.
+    [[nodiscard]] Request* take_now() noexcept;
+    /// The request's step is done, and its data has been moved: goes on with the next step, which
+    /// take_now() gives, or ends the request.
+    void finish_step(Request& request, const scsi::Answer& status) noexcept;
+
     // --- Description.
 
     [[nodiscard]] const scsi::Disk& description() const noexcept { return description_; }
@@ -161,9 +184,10 @@ class Disk {
     struct Filter {
         const void* victim = nullptr;
         const scsi::NexusSet* initiators = nullptr;
+        const scsi::Nexus* cleared_by = nullptr;  // who ends everything, without a reset
 
-        [[nodiscard]] bool everything() const noexcept {
-            return victim == nullptr && initiators == nullptr;
+        [[nodiscard]] bool resets() const noexcept {
+            return victim == nullptr && initiators == nullptr && cleared_by == nullptr;
         }
         [[nodiscard]] bool matches(const Request& request) const noexcept {
             return (victim == nullptr || request.srb == victim) &&
@@ -189,12 +213,15 @@ class Disk {
 
     // Under queue_lock_:
     [[nodiscard]] bool can_take_front() noexcept;
+    [[nodiscard]] Request& take_front() noexcept;
+    void note_submitted(Request& request) noexcept;
     [[nodiscard]] Waiter* waiter_to_wake() noexcept;
     [[nodiscard]] Waiter* waiter_to_wake_if_unseen() noexcept;
     [[nodiscard]] Waiter* requeue_front(Request& request) noexcept;
     void leave_active(Request& request) noexcept;
     void count_end(const Request& request, Cause cause) noexcept;
     void detach_matching(Cause cause, const Filter& filter, IntrusiveList<Request>& ended) noexcept;
+    void tell_of_clearing(scsi::Nexus by) noexcept;
     [[nodiscard]] bool excluded(const scsi::Command& command) noexcept;
     [[nodiscard]] bool any_stale(const Filter& filter, const StaleRule& rule,
                                  std::uint64_t now) noexcept;

@@ -85,6 +85,16 @@ Disk::Drain Disk::abort(const void* victim_srb, const StaleRule& rule, ResetWait
     return drain_matching(Cause::aborted, Filter{.victim = victim_srb}, rule, &wait);
 }
 
+Disk::Drain Disk::abort_nexus(scsi::Nexus nexus, const StaleRule& rule, ResetWait& wait) noexcept {
+    scsi::NexusSet initiator;
+    initiator.add(nexus);
+    return drain_matching(Cause::aborted, Filter{.initiators = &initiator}, rule, &wait);
+}
+
+Disk::Drain Disk::clear(scsi::Nexus by, const StaleRule& rule, ResetWait& wait) noexcept {
+    return drain_matching(Cause::aborted, Filter{.cleared_by = &by}, rule, &wait);
+}
+
 Disk::Drain Disk::drain_matching(Cause cause, const Filter& filter, const StaleRule& rule,
                                  ResetWait* wait) noexcept {
     Drain result;
@@ -92,8 +102,9 @@ Disk::Drain Disk::drain_matching(Cause cause, const Filter& filter, const StaleR
     {
         const platform::SpinGuard guard(queue_lock_);
         result.stale = any_stale(filter, rule, platform::interrupt_time());
+        if (filter.cleared_by != nullptr) tell_of_clearing(*filter.cleared_by);
         detach_matching(cause, filter, ended);
-        if (filter.everything()) {
+        if (filter.resets()) {
             reservations_.reset();
             reserved_ = reservations_.any();
         }

@@ -9,14 +9,18 @@ namespace {
 
 // A bit each in Disk::attentions_; of several the lowest is reported first.
 enum Attention : std::uint8_t {
-    reservations_preempted = 0x01,
-    reservations_released = 0x02,
-    registrations_preempted = 0x04,
-    capacity_data_has_changed = 0x08,
+    power_on_or_reset = 0x01,
+    commands_cleared = 0x02,
+    reservations_preempted = 0x04,
+    reservations_released = 0x08,
+    registrations_preempted = 0x10,
+    capacity_data_has_changed = 0x20,
 };
 
 scsi::AdditionalSense additional_sense_of(std::uint8_t attention) noexcept {
     switch (attention) {
+        case power_on_or_reset: return scsi::AdditionalSense::power_on_or_reset;
+        case commands_cleared: return scsi::AdditionalSense::commands_cleared_by_another_initiator;
         case reservations_preempted: return scsi::AdditionalSense::reservations_preempted;
         case reservations_released: return scsi::AdditionalSense::reservations_released;
         case registrations_preempted: return scsi::AdditionalSense::registrations_preempted;
@@ -90,6 +94,26 @@ bool Disk::excluded_now(const scsi::Command& command) noexcept {
     if (!reserved_.load(std::memory_order_relaxed)) return false;
     const platform::SpinGuard guard(queue_lock_);
     return excluded(command);
+}
+
+/// Under queue_lock_.
+void Disk::tell_of_clearing(scsi::Nexus by) noexcept {
+    scsi::NexusSet told;
+    for (Request* r = active_.front(); r != nullptr; r = active_.after(*r))
+        told.add(r->nexus);
+    for (Request* r = pending_.front(); r != nullptr; r = pending_.after(*r))
+        told.add(r->nexus);
+    told.remove(by);
+    raise(told, commands_cleared);
+}
+
+void Disk::begin_nexus(scsi::Nexus nexus) noexcept {
+    attentions_[nexus] = power_on_or_reset;
+}
+
+void Disk::tell_of_reset() noexcept {
+    for (auto& due : attentions_)
+        due.fetch_or(power_on_or_reset);
 }
 
 void Disk::lose_nexus(scsi::Nexus nexus) noexcept {

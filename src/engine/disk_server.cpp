@@ -18,12 +18,9 @@ Disk::Take Disk::take(Waiter& waiter, Request*& request) noexcept {
             waiters_.push_front(waiter);
             return Take::empty;
         }
-        request = pending_.pop_front();
+        request = &take_front();
         request->state = RequestState::fetching;
         ++request->generation;
-        active_.push_back(*request);
-        ++active_count_;
-        if (scsi::runs_alone(request->block)) runs_alone_ = true;
         other = waiter_to_wake_if_unseen();
     }
     wake(other);
@@ -53,15 +50,8 @@ void Disk::publish(Request& request) noexcept {
     {
         const platform::SpinGuard guard(queue_lock_);
         if (!request.doomed) {
-            const std::uint64_t now = platform::interrupt_time();
             request.state = RequestState::submitted;
-            if (!request.was_submitted) {
-                request.was_submitted = true;
-                --counters_.unsubmitted;
-                ++counters_.submitted;
-                ++counters_.pending_submitted;
-            }
-            counters_.last_submitted_at = now;
+            note_submitted(request);
             return;
         }
     }
@@ -97,20 +87,33 @@ Request* Disk::begin_reply(Tag tag) noexcept {
     return request;
 }
 
+/// In `replying` from the start: nobody else may end the request while its buffer is worked on.
+Request* Disk::take_now() noexcept {
+    const platform::SpinGuard guard(queue_lock_);
+    owes_unfetched_from_ = 0;
+    if (!can_take_front()) return nullptr;
+    Request& request = take_front();
+    request.state = RequestState::replying;
+    note_submitted(request);
+    return &request;
+}
+
 void Disk::finish_reply(Request& request, const scsi::Answer& status,
                         std::span<const std::uint8_t> reply) noexcept {
+    if (status.status != scsi::Status::good) return finish_step(request, status);
+    const bool moves_data =
+        request.step.sink != scsi::Sink::none && request.step.sink != scsi::Sink::discard;
+    const auto buffer = moves_data ? data(request) : std::span<std::uint8_t>{};
+    if (moves_data && buffer.empty()) return fail_reply(request);
+    finish_step(request, scsi::absorb_reply(description_, request.step, reply, buffer));
+}
+
+void Disk::finish_step(Request& request, const scsi::Answer& status) noexcept {
     scsi::Answer answer = status;
     std::optional<scsi::Step> next;
     if (answer.status == scsi::Status::good) {
-        const bool moves_data =
-            request.step.sink != scsi::Sink::none && request.step.sink != scsi::Sink::discard;
-        const auto buffer = moves_data ? data(request) : std::span<std::uint8_t>{};
-        if (moves_data && buffer.empty()) return fail_reply(request);
-        answer = scsi::absorb_reply(description_, request.step, reply, buffer);
-        if (answer.status == scsi::Status::good) {
-            next = scsi::next_step(description_, request.block, request.step);
-            answer.transferred = scsi::transferred(request.block);
-        }
+        next = scsi::next_step(description_, request.block, request.step);
+        answer.transferred = scsi::transferred(request.block);
     }
     Waiter* waiter = nullptr;
     bool goes_on = false;
@@ -206,6 +209,25 @@ void Disk::leave_active(Request& request) noexcept {
     IntrusiveList<Request>::remove(request);
     --active_count_;
     if (scsi::runs_alone(request.block)) runs_alone_ = false;
+}
+
+/// What can_take_front() has found takeable.
+Request& Disk::take_front() noexcept {
+    Request& request = *pending_.pop_front();
+    active_.push_back(request);
+    ++active_count_;
+    if (scsi::runs_alone(request.block)) runs_alone_ = true;
+    return request;
+}
+
+void Disk::note_submitted(Request& request) noexcept {
+    if (!request.was_submitted) {
+        request.was_submitted = true;
+        --counters_.unsubmitted;
+        ++counters_.submitted;
+        ++counters_.pending_submitted;
+    }
+    counters_.last_submitted_at = platform::interrupt_time();
 }
 
 bool Disk::can_take_front() noexcept {

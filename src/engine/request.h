@@ -22,6 +22,9 @@ namespace wnbd::engine {
 //      |                 +-- next step -- finish_reply <-- replying <---+ begin_reply
 //      +------------------- complete ---------+
 //
+// A server in the same process goes from pending straight to replying (take_now) and back, or to
+// the end, by finish_step.
+//
 // In `fetching` and `replying` a thread copies data without a lock. Nobody else may end such a
 // request, since that would free the buffer under the copy: a drain only flags it (doom), and the
 // copying thread ends it when the copy is over. So each SRB has one owner at each moment and ends

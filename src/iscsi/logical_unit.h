@@ -10,39 +10,39 @@
 #include "backend/backend.h"
 #include "base/result.h"
 #include "engine/disk.h"
+#include "iscsi/scratch_pool.h"
 #include "iscsi/task.h"
+#include "iscsi/unit_description.h"
+#include "iscsi/unit_job.h"
+#include "scsi/transfer.h"
 
 namespace wnbd::iscsi {
 
-/// What the unit says of itself beyond what its backend knows.
-struct UnitSettings {
-    std::uint32_t block_size = 512;
-    std::uint32_t physical_block_size = 0;  // 0: the block size
-    bool read_only = false;
-    std::string serial;
-    std::string naa;  // 8 or 16 bytes, or empty: made from the serial
-};
-
 /// Thread-safe. A task's whole life in it is: start(), then TaskOwner::completed() unless start()
-/// said otherwise.
-class LogicalUnit {
+/// said otherwise. Commands run on the thread that starts them, or on the backend's.
+class LogicalUnit final : private engine::Port, private UnitJob::Owner {
   public:
     enum class Start : std::uint8_t {
         pending,   // completed() follows, or has been called
         answered,  // task.cause and task.answer are set; completed() is not called
     };
 
-    /// The error is one line. `names` names the initiator ports for READ FULL STATUS.
+    /// The error is one line. `names` names the initiator ports for READ FULL STATUS and outlives
+    /// the unit.
     [[nodiscard]] static Result<std::unique_ptr<LogicalUnit>, std::string> create(
         std::unique_ptr<backend::Backend> backend, const UnitSettings& settings,
         const scsi::NexusNames& names);
-    virtual ~LogicalUnit() = default;
+    LogicalUnit(const LogicalUnit&) = delete;
+    LogicalUnit& operator=(const LogicalUnit&) = delete;
+    /// Closes it.
+    ~LogicalUnit();
 
     /// Bytes the command moves, by its CDB, and in which direction: so that the whole of it gets a
     /// buffer, however much the initiator expects. Nothing for what is refused anyway.
-    [[nodiscard]] virtual scsi::Transfer transfer_of(
-        std::span<const std::uint8_t> cdb) const noexcept = 0;
-    [[nodiscard]] virtual Start start(Task& task) noexcept = 0;
+    [[nodiscard]] scsi::Transfer transfer_of(std::span<const std::uint8_t> cdb) const noexcept {
+        return scsi::transfer_of(disk_.description(), cdb);
+    }
+    [[nodiscard]] Start start(Task& task) noexcept;
 
     /// Begins to end tasks; `done` is called once, from any thread, possibly before this returns,
     /// when the last of them is over (each has had its completed() before, with
@@ -51,23 +51,56 @@ class LogicalUnit {
         void (*done)(Drain& drain) noexcept = nullptr;
         void* context = nullptr;
     };
-    virtual void abort(Task& task, Drain& drain) noexcept = 0;
-    virtual void abort_nexus(scsi::Nexus nexus, Drain& drain) noexcept = 0;  // ABORT TASK SET
-    /// CLEAR TASK SET and resets: everything; every other nexus (a reset: every one) is told by a
-    /// unit attention.
-    virtual void clear(scsi::Nexus by, Drain& drain) noexcept = 0;
-    virtual void reset(Drain& drain) noexcept = 0;
+    void abort(Task& task, Drain& drain) noexcept;
+    void abort_nexus(scsi::Nexus nexus, Drain& drain) noexcept;  // ABORT TASK SET
+    /// CLEAR TASK SET: everything. Other nexuses that lose commands so are told by a unit
+    /// attention (2Fh).
+    void clear(scsi::Nexus by, Drain& drain) noexcept;
+    /// LOGICAL UNIT RESET and the target resets: everything, and what RESERVE has reserved. Every
+    /// nexus is told by a unit attention (29h).
+    void reset(Drain& drain) noexcept;
 
-    /// A session has come, or gone for good.
-    virtual void nexus_begins(scsi::Nexus nexus) noexcept = 0;  // power on unit attention
-    virtual void nexus_lost(scsi::Nexus nexus) noexcept = 0;
-    [[nodiscard]] virtual bool registered(scsi::Nexus nexus) noexcept = 0;
+    /// A session has come: power on unit attention.
+    void nexus_begins(scsi::Nexus nexus) noexcept { disk_.begin_nexus(nexus); }
+    /// A session has gone for good.
+    void nexus_lost(scsi::Nexus nexus) noexcept { disk_.lose_nexus(nexus); }
+    [[nodiscard]] bool registered(scsi::Nexus nexus) noexcept { return disk_.registered(nexus); }
 
-    [[nodiscard]] virtual engine::Counters counters() noexcept = 0;
-    [[nodiscard]] virtual const scsi::Disk& description() const noexcept = 0;
-    [[nodiscard]] virtual std::uint64_t block_count() const noexcept = 0;
-    /// Flushes the backend and closes it. No task is under way.
-    virtual void close() noexcept = 0;
+    [[nodiscard]] engine::Counters counters() noexcept { return disk_.counters(); }
+    [[nodiscard]] const scsi::Disk& description() const noexcept { return disk_.description(); }
+    [[nodiscard]] std::uint64_t block_count() const noexcept { return disk_.block_count(); }
+    /// Flushes the backend and closes it; commands that come later find no unit. No task is under
+    /// way. Idempotent.
+    void close() noexcept;
+
+  private:
+    static constexpr std::uint32_t task_count_max = 1024;
+    static constexpr std::size_t batch_max = 32;
+
+    LogicalUnit(std::unique_ptr<backend::Backend> backend, const scsi::NexusNames& names);
+
+    // engine::Port
+    void complete(void* srb, engine::Cause cause, const scsi::Answer& answer) noexcept override;
+    std::span<std::uint8_t> data(void* srb) noexcept override;
+    void reset_done(void* reset_srb) noexcept override;
+    void disks_changed() noexcept override {}
+    void schedule_removal(std::uint64_t /*connection_id*/) noexcept override {}
+    void write_transport_id(scsi::Nexus nexus, ByteWriter& out) const noexcept override;
+
+    // UnitJob::Owner
+    void job_over(UnitJob& job) noexcept override;
+
+    [[nodiscard]] UnitJob* next_job() noexcept;
+    void pump() noexcept;
+    void end_step(UnitJob& job) noexcept;
+    void drained(const engine::Disk::Drain& result, Drain& drain) noexcept;
+
+    const std::unique_ptr<backend::Backend> backend_;
+    const scsi::NexusNames& names_;
+    ScratchPool scratch_;
+    std::unique_ptr<UnitJob[]> jobs_;  // by the request's slot
+    engine::Disk disk_;
+    bool closed_ = false;
 };
 
 }  // namespace wnbd::iscsi

@@ -3,11 +3,11 @@
 // after the other, answered once.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <span>
 
 #include "backend/backend.h"
+#include "backend/pieces.h"
 #include "libwnbd/abi.h"
 #include "scsi/sense.h"
 
@@ -23,7 +23,7 @@ struct ServedDisk {
 
 /// Reusable, one request at a time. The buffer is the caller's: write payload and unmap descriptors
 /// are taken from it, read data goes to it; nothing is copied.
-class BackendJob {
+class BackendJob final : private backend::Pieces {
   public:
     /// Receives the end of each job, on whatever thread the backend completes on (which may be the
     /// one in start()). The job may be started anew, or destroyed, from there.
@@ -39,8 +39,6 @@ class BackendJob {
     };
 
     explicit BackendJob(Owner& owner) noexcept : owner_(owner) {}
-    BackendJob(const BackendJob&) = delete;
-    BackendJob& operator=(const BackendJob&) = delete;
 
     /// Begins to serve a request. A request that makes no sense (out of range, larger than the
     /// buffer, an unknown type) is finished at once with ILLEGAL REQUEST. Does not throw.
@@ -51,31 +49,25 @@ class BackendJob {
     [[nodiscard]] const WNBD_IO_REQUEST& request() const noexcept { return request_; }
 
   private:
-    enum class Phase : std::uint8_t { submitting, returned, completed };
-
     [[nodiscard]] bool prepare_transfer(backend::Operation operation, std::uint64_t block_address,
                                         std::uint32_t block_count, bool force_unit_access) noexcept;
     [[nodiscard]] bool prepare_unmap() noexcept;
-    [[nodiscard]] bool next_piece() noexcept;
+    [[nodiscard]] bool next_piece(backend::Request& piece) noexcept override;
     [[nodiscard]] bool next_range() noexcept;
-    void run() noexcept;
-    void finish(backend::Error error) noexcept;
+    void over() noexcept override;
     void refuse(scsi::AdditionalSense additional) noexcept;
-    static void piece_done(backend::Request& piece, backend::Error error) noexcept;
 
     Owner& owner_;
     const ServedDisk* disk_ = nullptr;
     WNBD_IO_REQUEST request_{};
     std::span<std::uint8_t> buffer_;
-    backend::Request piece_{};
-    std::uint64_t offset_ = 0;       // bytes, of the next piece
-    std::uint64_t remaining_ = 0;    // bytes, of the transfer or the current range
-    std::uint32_t position_ = 0;     // bytes of the buffer already transferred
-    std::uint32_t descriptors_ = 0;  // not yet begun, at the end of the list
+    backend::Operation operation_ = backend::Operation::read;
+    bool force_unit_access_ = false;
+    bool flush_after_ = false;       // a flush, or what stands in for force unit access
+    backend::Range range_;           // the transfer, or the current descriptor's
+    std::uint32_t length_ = 0;       // bytes of the transfer
+    std::uint32_t descriptors_ = 0;  // in the list
     std::uint32_t descriptor_ = 0;   // index of the next one
-    bool flush_after_ = false;       // stands in for force unit access
-    backend::Error error_ = backend::Error::none;
-    std::atomic<Phase> phase_{Phase::submitting};
 };
 
 }  // namespace wnbd::libwnbd

@@ -53,6 +53,7 @@ enum class AdditionalSense : std::uint16_t {
     reservations_released = 0x2A04,
     registrations_preempted = 0x2A05,
     capacity_data_has_changed = 0x2A09,
+    commands_cleared_by_another_initiator = 0x2F00,
     saving_parameters_not_supported = 0x3900,
     logical_unit_communication_failure = 0x0800,
     space_allocation_failed_write_protect = 0x2707,

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "iscsi/logical_unit.h"
+
+#include <utility>
+
+namespace wnbd::iscsi {
+namespace {
+
+/// Nothing is stale here: the backend is in this process, and says by itself when it is gone.
+constexpr engine::StaleRule never_stale{.request_timeout_ms = UINT64_MAX / 20000,
+                                        .connection_timeout_ms = UINT64_MAX / 20000};
+
+constexpr scsi::Answer task_set_full{scsi::Status::task_set_full, scsi::Sense{}, 0};
+
+}  // namespace
+
+LogicalUnit::LogicalUnit(std::unique_ptr<backend::Backend> backend, const scsi::NexusNames& names)
+    : backend_(std::move(backend)),
+      names_(names),
+      jobs_(std::make_unique<UnitJob[]>(task_count_max)) {
+    for (std::uint32_t slot = 0; slot < task_count_max; ++slot)
+        jobs_[slot].set_up(*this, disk_.description(), *backend_, scratch_.zeroes());
+    disk_.initialize(*this);
+}
+
+Result<std::unique_ptr<LogicalUnit>, std::string> LogicalUnit::create(
+    std::unique_ptr<backend::Backend> backend, const UnitSettings& settings,
+    const scsi::NexusNames& names) {
+    const auto description = describe_unit(backend->properties(), settings);
+    if (!description) return Failure{"cannot serve the disk with " + description.error()};
+    std::unique_ptr<LogicalUnit> unit(new LogicalUnit(std::move(backend), names));
+    const auto& [disk, block_count] = description.value();
+    if (!unit->disk_.prepare(1, disk, block_count, task_count_max))
+        return Failure{std::string("there is no memory for the disk's table of commands")};
+    unit->disk_.go_online();
+    return unit;
+}
+
+LogicalUnit::~LogicalUnit() {
+    close();
+}
+
+void LogicalUnit::close() noexcept {
+    if (std::exchange(closed_, true)) return;
+    if (disk_.begin_removal()) {
+        disk_.await_idle();
+        disk_.finish_removal();
+    }
+    backend_->close();
+}
+
+LogicalUnit::Start LogicalUnit::start(Task& task) noexcept {
+    const scsi::Command command{.cdb = std::span(task.cdb).first(task.cdb_length),
+                                .data = task.data,
+                                .data_length = task.data.size(),
+                                .nexus = task.nexus};
+    task.cause = engine::Cause::answered;
+    switch (disk_.start(&task, command, task.answer)) {
+        case engine::Disk::Start::pending: pump(); return Start::pending;
+        case engine::Disk::Start::answered:
+            // PREEMPT AND ABORT ends commands, which may let others run.
+            pump();
+            return Start::answered;
+        case engine::Disk::Start::full: task.answer = task_set_full; return Start::answered;
+        case engine::Disk::Start::no_device: break;
+    }
+    task.answer =
+        scsi::refuse(scsi::SenseKey::not_ready, scsi::AdditionalSense::logical_unit_not_ready);
+    return Start::answered;
+}
+
+/// The next step to be served, with all it needs.
+UnitJob* LogicalUnit::next_job() noexcept {
+    if (auto* const served = scratch_.next_served()) return static_cast<UnitJob*>(served);
+    for (;;) {
+        engine::Request* const request = disk_.take_now();
+        if (request == nullptr) return nullptr;
+        UnitJob& job = jobs_[request->slot];
+        job.begin(*request, disk_.data(*request));
+        if (!job.needs_scratch() || scratch_.borrow(job)) return &job;
+    }
+}
+
+/// Serves what there is to serve. Steps that the backend completes within submit() end here, in
+/// this loop; the others on the backend's thread, by job_over().
+void LogicalUnit::pump() noexcept {
+    UnitJob* jobs[batch_max];
+    backend::Request* pieces[batch_max];
+    for (;;) {
+        std::size_t count = 0;
+        while (count < batch_max) {
+            UnitJob* const job = next_job();
+            if (job == nullptr) break;
+            pieces[count] = job->first(*backend_);
+            if (pieces[count] == nullptr)
+                end_step(*job);
+            else
+                jobs[count++] = job;
+        }
+        if (count == 0) return;
+        if (count == 1)
+            backend_->submit(*pieces[0]);
+        else
+            backend_->submit_many(std::span(pieces).first(count));
+        for (std::size_t i = 0; i < count; ++i) {
+            if (jobs[i]->submitted()) end_step(*jobs[i]);
+        }
+    }
+}
+
+void LogicalUnit::end_step(UnitJob& job) noexcept {
+    if (job.scratch != nullptr) scratch_.give_back(job);
+    const scsi::Answer answer = job.answer();
+    disk_.finish_step(job.request(), answer);
+}
+
+/// A reference, because the last task's end lets the unit be closed while this thread still looks
+/// for more.
+void LogicalUnit::job_over(UnitJob& job) noexcept {
+    const bool open = disk_.acquire();
+    end_step(job);
+    if (!open) return;
+    pump();
+    disk_.release();
+}
+
+void LogicalUnit::abort(Task& task, Drain& drain) noexcept {
+    drain.srb = &drain;
+    drained(disk_.abort(&task, never_stale, drain), drain);
+}
+
+void LogicalUnit::abort_nexus(scsi::Nexus nexus, Drain& drain) noexcept {
+    drain.srb = &drain;
+    drained(disk_.abort_nexus(nexus, never_stale, drain), drain);
+}
+
+void LogicalUnit::clear(scsi::Nexus by, Drain& drain) noexcept {
+    drain.srb = &drain;
+    drained(disk_.clear(by, never_stale, drain), drain);
+}
+
+void LogicalUnit::reset(Drain& drain) noexcept {
+    drain.srb = &drain;
+    disk_.tell_of_reset();
+    drained(disk_.drain(engine::Cause::aborted, never_stale, drain), drain);
+}
+
+/// Those that were ended may have kept others from running.
+void LogicalUnit::drained(const engine::Disk::Drain& result, Drain& drain) noexcept {
+    if (result.finished) drain.done(drain);
+    pump();
+}
+
+void LogicalUnit::complete(void* srb, engine::Cause cause, const scsi::Answer& answer) noexcept {
+    auto& task = *static_cast<Task*>(srb);
+    task.cause = cause;
+    task.answer = answer;
+    task.owner->completed(task);
+}
+
+std::span<std::uint8_t> LogicalUnit::data(void* srb) noexcept {
+    return static_cast<Task*>(srb)->data;
+}
+
+void LogicalUnit::reset_done(void* reset_srb) noexcept {
+    auto& drain = *static_cast<Drain*>(reset_srb);
+    drain.done(drain);
+}
+
+void LogicalUnit::write_transport_id(scsi::Nexus nexus, ByteWriter& out) const noexcept {
+    names_.write_transport_id(nexus, out);
+}
+
+}  // namespace wnbd::iscsi

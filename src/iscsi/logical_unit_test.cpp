@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "iscsi/logical_unit.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "base/big_endian.h"
+#include "iscsi/test_backend.h"
+
+namespace wnbd::iscsi {
+namespace {
+
+using backend::Operation;
+using engine::Cause;
+using scsi::SenseKey;
+using scsi::Status;
+using test::TestBackend;
+
+constexpr std::uint64_t disk_size = 64U << 20;
+
+struct Names final : scsi::NexusNames {};
+
+/// A command with its buffer, and what became of it.
+struct Command final : Task, TaskOwner {
+    explicit Command(std::vector<std::uint8_t> bytes, std::size_t length = 0, scsi::Nexus from = 0)
+        : buffer(length) {
+        owner = this;
+        nexus = from;
+        std::copy(bytes.begin(), bytes.end(), cdb.begin());
+        cdb_length = static_cast<std::uint8_t>(bytes.size());
+        data = buffer;
+    }
+    void completed(Task& /*task*/) noexcept override { ++completions; }
+
+    [[nodiscard]] int asc() const { return answer.sense.asc << 8 | answer.sense.ascq; }
+
+    std::vector<std::uint8_t> buffer;
+    int completions = 0;
+};
+
+std::vector<std::uint8_t> cdb16(std::uint8_t opcode, std::uint64_t lba, std::uint32_t blocks,
+                                std::uint8_t flags = 0) {
+    std::vector<std::uint8_t> cdb(16);
+    cdb[0] = opcode;
+    cdb[1] = flags;
+    store_big_endian<std::uint64_t>(&cdb[2], lba);
+    store_big_endian<std::uint32_t>(&cdb[10], blocks);
+    return cdb;
+}
+auto read16(std::uint64_t lba, std::uint32_t blocks, std::uint8_t flags = 0) {
+    return cdb16(0x88, lba, blocks, flags);
+}
+auto write16(std::uint64_t lba, std::uint32_t blocks, std::uint8_t flags = 0) {
+    return cdb16(0x8A, lba, blocks, flags);
+}
+auto verify16(std::uint64_t lba, std::uint32_t blocks, std::uint8_t flags) {
+    return cdb16(0x8F, lba, blocks, flags);
+}
+std::vector<std::uint8_t> compare_and_write(std::uint64_t lba, std::uint8_t blocks) {
+    auto cdb = cdb16(0x89, lba, 0);
+    cdb[13] = blocks;
+    return cdb;
+}
+const std::vector<std::uint8_t> test_unit_ready(6);
+
+class LogicalUnitTest : public testing::Test {
+  protected:
+    void open(const UnitSettings& settings = {}) {
+        auto made = LogicalUnit::create(std::move(owned_), settings, names_);
+        ASSERT_TRUE(made) << made.error();
+        unit = std::move(made.value());
+    }
+    /// Starts it and counts an immediate answer as a completion.
+    void start(Command& command) {
+        if (unit->start(command) == LogicalUnit::Start::answered) ++command.completions;
+    }
+    void run(Command& command) {
+        start(command);
+        backend.release_all();
+        ASSERT_EQ(command.completions, 1);
+    }
+    void fill(std::uint64_t lba, std::uint32_t blocks, std::uint8_t value) {
+        Command write(write16(lba, blocks), std::size_t{blocks} * block());
+        std::fill(write.buffer.begin(), write.buffer.end(), value);
+        run(write);
+        ASSERT_EQ(write.answer.status, Status::good);
+    }
+    std::vector<std::uint8_t> read(std::uint64_t lba, std::uint32_t blocks) {
+        Command command(read16(lba, blocks), std::size_t{blocks} * block());
+        start(command);
+        backend.release_all();
+        EXPECT_EQ(command.answer.status, Status::good);
+        return command.buffer;
+    }
+    std::size_t block() { return unit->description().block_size; }
+
+    Names names_;
+    std::unique_ptr<TestBackend> owned_ = std::make_unique<TestBackend>(disk_size);
+    TestBackend& backend = *owned_;
+    std::unique_ptr<LogicalUnit> unit;
+};
+
+struct Ending : LogicalUnit::Drain {
+    Ending() {
+        done = [](LogicalUnit::Drain& drain) noexcept { ++static_cast<Ending&>(drain).times; };
+    }
+    int times = 0;
+};
+
+TEST_F(LogicalUnitTest, ReadsAndWritesMoveStraightBetweenTaskAndBackend) {
+    open();
+    Command write(write16(7, 3), 3 * block());
+    std::iota(write.buffer.begin(), write.buffer.end(), std::uint8_t{1});
+    run(write);
+    EXPECT_EQ(write.cause, Cause::answered);
+    EXPECT_EQ(write.answer.status, Status::good);
+    EXPECT_EQ(write.answer.transferred, 3 * block());
+    Command read(read16(7, 3), 3 * block());
+    run(read);
+    EXPECT_EQ(read.buffer, write.buffer);
+    ASSERT_EQ(backend.seen.size(), 2U);
+    EXPECT_EQ(backend.seen[0].buffer, write.buffer.data());
+    EXPECT_EQ(backend.seen[1].buffer, read.buffer.data());
+    EXPECT_EQ(backend.seen[1].offset, 7 * block());
+}
+
+TEST_F(LogicalUnitTest, CountersAddUp) {
+    open();
+    fill(0, 1, 1);
+    backend.fail = backend::Error::io;
+    Command read(read16(0, 1), block());
+    run(read);
+    const auto counters = unit->counters();
+    EXPECT_EQ(counters.received, 2);
+    EXPECT_EQ(counters.submitted, 2);
+    EXPECT_EQ(counters.replies, 2);
+    EXPECT_EQ(counters.outstanding(), 0);
+}
+
+TEST_F(LogicalUnitTest, LargeTransfersAreCutToWhatTheBackendTakes) {
+    backend.can.maximum_payload = 100'000;
+    open();
+    const std::uint32_t blocks = (3U << 20) / 512;
+    Command write(write16(0, blocks), 3U << 20);
+    for (std::size_t i = 0; i < write.buffer.size(); ++i)
+        write.buffer[i] = static_cast<std::uint8_t>(i / 1000);
+    run(write);
+    EXPECT_EQ(read(0, blocks), write.buffer);
+    for (const auto& piece : backend.seen) {
+        EXPECT_LE(piece.length, 100'000U);
+        EXPECT_EQ(piece.length % 512, 0U);
+    }
+}
+
+TEST_F(LogicalUnitTest, ForceUnitAccessIsPassedOnOrMadeOfAFlush) {
+    open();
+    Command write(write16(0, 1, 0x08), block());
+    run(write);
+    ASSERT_EQ(backend.seen.size(), 1U);
+    EXPECT_TRUE(backend.seen[0].force_unit_access);
+
+    owned_ = std::make_unique<TestBackend>(disk_size);
+    TestBackend& plain = *owned_;
+    plain.can.can_fua = false;
+    unit.reset();
+    open();
+    Command again(write16(0, 1, 0x08), block());
+    start(again);
+    EXPECT_EQ(again.answer.status, Status::good);
+    ASSERT_EQ(plain.seen.size(), 2U);
+    EXPECT_FALSE(plain.seen[0].force_unit_access);
+    EXPECT_EQ(plain.seen[1].operation, Operation::flush);
+}
+
+TEST_F(LogicalUnitTest, VerifyComparesAcrossPieces) {
+    open();
+    const std::uint32_t blocks = (1U << 20) / 512;
+    fill(0, blocks, 0x5A);
+    Command same(verify16(0, blocks, 0x02), 1U << 20);
+    std::fill(same.buffer.begin(), same.buffer.end(), 0x5A);
+    run(same);
+    EXPECT_EQ(same.answer.status, Status::good);
+    Command different(verify16(0, blocks, 0x02), 1U << 20);
+    std::fill(different.buffer.begin(), different.buffer.end(), 0x5A);
+    different.buffer[600'001] = 0;
+    run(different);
+    EXPECT_EQ(different.answer.sense.key, SenseKey::miscompare);
+    EXPECT_EQ(different.answer.sense.information, 600'001U);
+    Command one_block(verify16(0, blocks, 0x06), block());
+    std::fill(one_block.buffer.begin(), one_block.buffer.end(), 0x5A);
+    run(one_block);
+    EXPECT_EQ(one_block.answer.status, Status::good);
+    one_block.completions = 0;
+    one_block.buffer[3] = 0;
+    run(one_block);
+    EXPECT_EQ(one_block.answer.sense.information, 3U);
+}
+
+TEST_F(LogicalUnitTest, CompareAndWriteWritesOnlyWhatCompares) {
+    open();
+    fill(5, 2, 0x11);
+    Command swap(compare_and_write(5, 2), 4 * block());
+    std::fill_n(swap.buffer.begin(), 2 * block(), 0x11);
+    std::fill_n(swap.buffer.begin() + static_cast<std::ptrdiff_t>(2 * block()), 2 * block(), 0x22);
+    run(swap);
+    EXPECT_EQ(swap.answer.status, Status::good);
+    EXPECT_EQ(read(5, 1)[0], 0x22);
+    Command late(compare_and_write(5, 2), 4 * block());
+    late.buffer = swap.buffer;
+    late.data = late.buffer;
+    run(late);
+    EXPECT_EQ(late.answer.sense.key, SenseKey::miscompare);
+    EXPECT_EQ(read(6, 1)[0], 0x22);
+}
+
+TEST_F(LogicalUnitTest, WriteSameRepeatsItsBlock) {
+    backend.can.maximum_payload = 300'000;
+    open();
+    const std::uint32_t blocks = (1U << 20) / 512 + 3;
+    Command same(cdb16(0x93, 1, blocks), block());
+    std::iota(same.buffer.begin(), same.buffer.end(), std::uint8_t{9});
+    run(same);
+    EXPECT_EQ(same.answer.status, Status::good);
+    const auto back = read(1, blocks);
+    for (std::uint32_t i = 0; i < blocks; ++i)
+        ASSERT_TRUE(std::equal(same.buffer.begin(), same.buffer.end(), &back[i * block()])) << i;
+    EXPECT_EQ(read(0, 1)[0], 0);
+}
+
+TEST_F(LogicalUnitTest, ZeroesAreWrittenAsZeroesOrAsBytes) {
+    for (const bool can_write_zeroes : {true, false}) {
+        SCOPED_TRACE(can_write_zeroes);
+        unit.reset();
+        owned_ = std::make_unique<TestBackend>(disk_size);
+        TestBackend& plain = *owned_;
+        plain.can.can_write_zeroes = can_write_zeroes;
+        open();
+        fill(0, 2048, 0xFF);
+        plain.seen.clear();
+        Command zeroes(cdb16(0x93, 1, 2046), block());
+        run(zeroes);
+        EXPECT_EQ(zeroes.answer.status, Status::good);
+        EXPECT_EQ(plain.seen[0].operation,
+                  can_write_zeroes ? Operation::write_zeroes : Operation::write);
+        const auto back = read(0, 2048);
+        EXPECT_EQ(std::count(back.begin(), back.end(), 0), 2046 * 512);
+        EXPECT_EQ(back.front(), 0xFF);
+        EXPECT_EQ(back.back(), 0xFF);
+    }
+}
+
+TEST_F(LogicalUnitTest, UnmapTrimsEachRange) {
+    open();
+    fill(0, 1024, 0x77);
+    Command unmap({0x42, 0, 0, 0, 0, 0, 0, 0, 8 + 3 * 16, 0}, 8 + 3 * 16);
+    store_big_endian<std::uint16_t>(&unmap.buffer[0], 6 + 3 * 16);
+    store_big_endian<std::uint16_t>(&unmap.buffer[2], 3 * 16);
+    const std::uint64_t ranges[3][2] = {{0, 8}, {100, 0}, {1000, 24}};
+    for (int i = 0; i < 3; ++i) {
+        store_big_endian<std::uint64_t>(&unmap.buffer[8 + i * 16U], ranges[i][0]);
+        store_big_endian<std::uint32_t>(&unmap.buffer[16 + i * 16U],
+                                        static_cast<std::uint32_t>(ranges[i][1]));
+    }
+    backend.seen.clear();
+    run(unmap);
+    EXPECT_EQ(unmap.answer.status, Status::good);
+    ASSERT_EQ(backend.seen.size(), 2U);
+    EXPECT_EQ(backend.seen[1].operation, Operation::trim);
+    EXPECT_EQ(backend.seen[1].offset, 1000U * 512);
+    EXPECT_EQ(backend.seen[1].length, 24U * 512);
+    EXPECT_EQ(read(7, 1)[0], 0);
+    EXPECT_EQ(read(8, 1)[0], 0x77);
+    EXPECT_EQ(read(1023, 1)[0], 0);
+}
+
+TEST_F(LogicalUnitTest, ErrorsOfTheBackendBecomeSenseData) {
+    open();
+    backend.fail = backend::Error::no_space;
+    Command write(write16(0, 1), block());
+    run(write);
+    EXPECT_EQ(write.answer.sense.key, SenseKey::data_protect);
+    EXPECT_EQ(write.asc(), 0x2707);
+    backend.fail = backend::Error::disconnected;
+    Command read(read16(0, 1), block());
+    run(read);
+    EXPECT_EQ(read.answer.sense.key, SenseKey::not_ready);
+}
+
+TEST_F(LogicalUnitTest, AnAbortWaitsForTheBackendToLetGoOfTheBuffer) {
+    open();
+    backend.hold = true;
+    Command write(write16(0, 1), block());
+    start(write);
+    Ending ending;
+    unit->abort(write, ending);
+    EXPECT_EQ(write.completions, 0);
+    EXPECT_EQ(ending.times, 0);
+    backend.release_all();
+    EXPECT_EQ(write.completions, 1);
+    EXPECT_EQ(write.cause, Cause::aborted);
+    EXPECT_EQ(ending.times, 1);
+}
+
+TEST_F(LogicalUnitTest, AnAbortOfNothingIsDoneAtOnce) {
+    open();
+    Command write(write16(0, 1), block());
+    Ending ending;
+    unit->abort(write, ending);
+    EXPECT_EQ(ending.times, 1);
+}
+
+TEST_F(LogicalUnitTest, AbortedTasksGoOnNoFurther) {
+    backend.can.can_fua = false;
+    open();
+    backend.hold = true;
+    Command write(write16(0, 1, 0x08), block());
+    start(write);
+    Ending ending;
+    unit->abort_nexus(0, ending);
+    backend.release_one();
+    EXPECT_EQ(write.cause, Cause::aborted);
+    EXPECT_EQ(backend.held.size(), 0U) << "no flush follows";
+}
+
+TEST_F(LogicalUnitTest, ClearTellsThoseWhoLoseCommands) {
+    open();
+    backend.hold = true;
+    Command mine(write16(0, 1), block(), 1);
+    Command others(write16(1, 1), block(), 2);
+    start(mine);
+    start(others);
+    Ending ending;
+    unit->clear(1, ending);
+    backend.release_all();
+    EXPECT_EQ(ending.times, 1);
+    EXPECT_EQ(mine.cause, Cause::aborted);
+    EXPECT_EQ(others.cause, Cause::aborted);
+    Command ready(test_unit_ready, 0, 2);
+    run(ready);
+    EXPECT_EQ(ready.answer.sense.key, SenseKey::unit_attention);
+    EXPECT_EQ(ready.asc(), 0x2F00);
+    for (const scsi::Nexus nexus : {1, 3}) {
+        Command calm(test_unit_ready, 0, nexus);
+        run(calm);
+        EXPECT_EQ(calm.answer.status, Status::good);
+    }
+}
+
+TEST_F(LogicalUnitTest, ANewNexusAndAResetAreToldOnce) {
+    open();
+    unit->nexus_begins(4);
+    const auto told = [&](scsi::Nexus nexus) {
+        Command ready(test_unit_ready, 0, nexus);
+        start(ready);
+        return ready.answer.status == Status::good ? 0 : ready.asc();
+    };
+    EXPECT_EQ(told(4), 0x2900);
+    EXPECT_EQ(told(4), 0);
+    Ending ending;
+    unit->reset(ending);
+    EXPECT_EQ(ending.times, 1);
+    EXPECT_EQ(told(4), 0x2900);
+    EXPECT_EQ(told(5), 0x2900);
+    EXPECT_EQ(told(4), 0);
+}
+
+TEST_F(LogicalUnitTest, MoreComparesThanScratchBuffersWaitInLine) {
+    open();
+    fill(0, 1, 0x42);
+    backend.hold = true;
+    std::vector<std::unique_ptr<Command>> commands;
+    for (std::size_t i = 0; i < 3 * ScratchPool::buffer_count; ++i) {
+        commands.push_back(std::make_unique<Command>(verify16(0, 1, 0x02), block()));
+        std::fill(commands.back()->buffer.begin(), commands.back()->buffer.end(), 0x42);
+        start(*commands.back());
+    }
+    EXPECT_EQ(backend.held.size(), ScratchPool::buffer_count);
+    backend.release_all();
+    for (const auto& command : commands) {
+        EXPECT_EQ(command->completions, 1);
+        EXPECT_EQ(command->answer.status, Status::good);
+    }
+}
+
+TEST_F(LogicalUnitTest, AFullTaskSetSaysSo) {
+    open();
+    backend.hold = true;
+    std::vector<std::unique_ptr<Command>> commands;
+    for (int i = 0; i < 1025; ++i) {
+        commands.push_back(std::make_unique<Command>(write16(0, 1), block()));
+        start(*commands.back());
+    }
+    EXPECT_EQ(commands.back()->answer.status, Status::task_set_full);
+    EXPECT_EQ(commands.back()->completions, 1);
+    backend.release_all();
+    EXPECT_EQ(commands.front()->completions, 1);
+}
+
+TEST_F(LogicalUnitTest, SettingsShowInTheDescription) {
+    open({.block_size = 512,
+          .physical_block_size = 4096,
+          .read_only = true,
+          .serial = "abc",
+          .naa = {}});
+    EXPECT_EQ(unit->description().physical_block_exponent, 3);
+    EXPECT_TRUE(unit->description().read_only);
+    EXPECT_EQ(unit->description().naa[0] >> 4, 3);
+    EXPECT_EQ(unit->block_count(), disk_size / 512);
+    Command write(write16(0, 1), block());
+    run(write);
+    EXPECT_EQ(write.answer.sense.key, SenseKey::data_protect);
+}
+
+TEST_F(LogicalUnitTest, SettingsThatMakeNoSenseAreRefused) {
+    const UnitSettings bad[] = {
+        {.block_size = 1024, .physical_block_size = 0, .read_only = false, .serial = {}, .naa = {}},
+        {.block_size = 4096,
+         .physical_block_size = 512,
+         .read_only = false,
+         .serial = {},
+         .naa = {}},
+        {.block_size = 512,
+         .physical_block_size = 0,
+         .read_only = false,
+         .serial = std::string(256, 'x'),
+         .naa = {}},
+        {.block_size = 512,
+         .physical_block_size = 0,
+         .read_only = false,
+         .serial = {},
+         .naa = "\x10"
+                "2345678"},
+    };
+    for (const auto& settings : bad) {
+        const auto made =
+            LogicalUnit::create(std::make_unique<TestBackend>(disk_size), settings, names_);
+        EXPECT_FALSE(made);
+    }
+}
+
+TEST_F(LogicalUnitTest, AClosedUnitIsNotReady) {
+    open();
+    unit->close();
+    EXPECT_TRUE(backend.closed);
+    Command read(read16(0, 1), 512);
+    run(read);
+    EXPECT_EQ(read.answer.sense.key, SenseKey::not_ready);
+}
+
+}  // namespace
+}  // namespace wnbd::iscsi
