@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What the engine needs of the system it runs on: locks, time, waiting, memory for tables. The
-// driver implements it with the kernel's primitives, native builds with the standard library's: one
-// of the two is linked in, so that the I/O path pays for no indirection it does not need.
+// driver implements it with the kernel's primitives, a process with the standard library's (native
+// builds with checks, for tests). One of them is linked in, so that the I/O path pays for no
+// indirection it does not need.
 #pragma once
 
 #include <cstddef>
