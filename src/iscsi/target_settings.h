@@ -32,6 +32,8 @@ struct TargetSettings {
     std::uint32_t nop_interval_seconds = 30;  // a silent initiator is asked; 0: never
     std::uint32_t nop_timeout_seconds = 30;   // and dropped without an answer
     std::uint32_t login_timeout_seconds = 15;
+    std::uint32_t sessions_max = 128;                     // at most 256, discovery included
+    std::size_t buffer_bytes_max = std::size_t{1} << 30;  // for all commands' data together
 };
 
 }  // namespace wnbd::iscsi
