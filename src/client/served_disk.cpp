@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/mapped_disks.h"
 #include "client/session.h"
 #include "client/system.h"
 #include "client/text.h"
@@ -132,10 +133,10 @@ bool ServedDisk::serve_in_background() {
 }
 
 bool ServedDisk::is_mapped(INT& number) const {
-    WNBD_CONNECTION_INFO disk{};
-    if (WnbdShow(name_.c_str(), &disk) != ERROR_SUCCESS) return false;
-    number = disk.DiskNumber;
-    return static_cast<DWORD>(disk.Properties.Pid) == GetCurrentProcessId();
+    MappedDisk disk;
+    if (find_disk(name_, disk).code != ERROR_SUCCESS) return false;
+    number = disk.info.DiskNumber;
+    return static_cast<DWORD>(disk.info.Properties.Pid) == GetCurrentProcessId();
 }
 
 bool ServedDisk::remove() {
@@ -148,9 +149,10 @@ bool ServedDisk::remove() {
     options.Flags.HardRemoveFallback = 1;
     options.SoftRemoveTimeoutMs = soft_removal_timeout_ms;
     options.SoftRemoveRetryIntervalMs = soft_removal_retry_interval_ms;
-    const DWORD code = WnbdRemoveEx(name_.c_str(), &options);
-    if (code == ERROR_SUCCESS || code == ERROR_FILE_NOT_FOUND) return true;
-    report_failure(Task::unmap, "Could not unmap the disk " + in_quotes(name_), code);
+    const DiskOutcome removed = remove_disk(name_, options, false);
+    if (removed.code == ERROR_SUCCESS || removed.code == ERROR_FILE_NOT_FOUND) return true;
+    report_failure(Task::unmap, "Could not unmap the disk " + in_quotes(name_), removed.code,
+                   removed.detail);
     return false;
 }
 

@@ -12,6 +12,7 @@
 #include "client/fields.h"
 #include "client/library_log.h"
 #include "client/map_plan.h"
+#include "client/mapped_disks.h"
 #include "client/served_disk.h"
 #include "client/session.h"
 #include "client/system.h"
@@ -31,8 +32,8 @@ DWORD check_before_mapping(const std::string& name, const std::string& what) {
     const DWORD opened = WnbdOpenAdapter(&adapter);
     if (opened != ERROR_SUCCESS) return report_adapter_failure(what, ERROR_OPEN_FAILED, opened);
     CloseHandle(adapter);
-    WNBD_CONNECTION_INFO disk{};
-    if (WnbdShow(name.c_str(), &disk) != ERROR_SUCCESS) return ERROR_SUCCESS;
+    MappedDisk disk;
+    if (find_disk(name, disk).code != ERROR_SUCCESS) return ERROR_SUCCESS;
     return report_failure(Task::map, what, ERROR_ALREADY_EXISTS);
 }
 

@@ -8,6 +8,7 @@
 
 #include "client/commands/commands.h"
 #include "client/geometry.h"
+#include "client/mapped_disks.h"
 #include "client/system.h"
 #include "client/text.h"
 #include "wnbd.h"
@@ -57,9 +58,15 @@ DWORD run_resize(const Arguments& arguments) {
     const std::string name = arguments.text("instance-name");
     if (name.empty()) return report_missing("instance name");
     const std::string what = "Could not resize the disk " + in_quotes(name);
-    WNBD_CONNECTION_INFO disk{};
-    DWORD code = WnbdShow(name.c_str(), &disk);
-    if (code != ERROR_SUCCESS) return report_failure(Task::resize, what, code);
+    MappedDisk mapped;
+    const DiskOutcome found = find_disk(name, mapped);
+    if (found.code != ERROR_SUCCESS)
+        return report_failure(Task::resize, what, found.code, found.detail);
+    if (mapped.driverless) {
+        return report_failure(Task::resize, what, ERROR_NOT_SUPPORTED,
+                              "a driverless disk keeps its size until it is mapped again");
+    }
+    const WNBD_CONNECTION_INFO& disk = mapped.info;
 
     const std::uint64_t size = arguments.number("size", 0);
     const std::uint32_t block_size = disk.Properties.BlockSize;
@@ -71,7 +78,7 @@ DWORD run_resize(const Arguments& arguments) {
     const Handle drive(open_drive(disk.DiskNumber));
     if (!drive.valid()) return report_failure(Task::resize, what, GetLastError());
     Handle adapter;
-    code = WnbdOpenAdapter(adapter.address());
+    DWORD code = WnbdOpenAdapter(adapter.address());
     if (code != ERROR_SUCCESS) return report_adapter_failure(what, ERROR_OPEN_FAILED, code);
 
     code = WnbdIoctlSetDiskSize(adapter.get(), disk.ConnectionId, size / block_size, nullptr);

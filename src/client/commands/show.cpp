@@ -5,6 +5,7 @@
 
 #include "client/commands/commands.h"
 #include "client/disk_text.h"
+#include "client/mapped_disks.h"
 #include "client/system.h"
 #include "client/text.h"
 #include "wnbd.h"
@@ -42,12 +43,13 @@ IoLimits read_io_limits(INT disk_number) {
 DWORD run_show(const Arguments& arguments) {
     const std::string name = arguments.text("instance-name");
     if (name.empty()) return report_missing("instance name");
-    WNBD_CONNECTION_INFO disk{};
-    const DWORD code = WnbdShow(name.c_str(), &disk);
-    if (code != ERROR_SUCCESS) {
-        return report_failure(Task::disk, "Could not show the disk " + in_quotes(name), code);
+    MappedDisk disk;
+    const DiskOutcome found = find_disk(name, disk);
+    if (found.code != ERROR_SUCCESS) {
+        return report_failure(Task::disk, "Could not show the disk " + in_quotes(name), found.code,
+                              found.detail);
     }
-    return print(show_text(disk, read_io_limits(disk.DiskNumber), arguments.format()));
+    return print(show_text(disk.info, read_io_limits(disk.info.DiskNumber), arguments.format()));
 }
 
 }  // namespace wnbd::client

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "client/commands/commands.h"
 #include "client/commands/seconds.h"
+#include "client/mapped_disks.h"
 #include "client/system.h"
 #include "client/text.h"
-#include "wnbd.h"
 
 namespace wnbd::client {
 
@@ -20,9 +20,10 @@ DWORD run_unmap(const Arguments& arguments) {
 
     const std::string name = arguments.text("instance-name");
     if (name.empty()) return report_missing("instance name");
-    const DWORD code = WnbdRemoveEx(name.c_str(), &options);
-    if (code == ERROR_SUCCESS) return code;
-    return report_failure(Task::unmap, "Could not unmap the disk " + in_quotes(name), code);
+    const DiskOutcome removed = remove_disk(name, options, arguments.has("debug"));
+    if (removed.code == ERROR_SUCCESS) return removed.code;
+    return report_failure(Task::unmap, "Could not unmap the disk " + in_quotes(name), removed.code,
+                          removed.detail);
 }
 
 }  // namespace wnbd::client
