@@ -466,8 +466,11 @@ void control_and_stop_misuses() {
         Command read(kOpRead, Direction::In, 512);
         read.request.complete = [](Request&) {};
         set_port_options(PortOptions{});
+        const std::uint64_t before = on->last_sequence();
         on->submit(read.request);
-        on->expect_drained({}, "the test");
+        on->expect_drained({}, before, "the test");
+        claim(said("SRB left after removal") == 0, "the next unit's SRBs may stay out");
+        on->expect_drained({}, UINT64_MAX, "the test");
         claim_fired("SRB left after removal", 1, "what a removal leaves");
         finish_held(SRB_STATUS_NO_DEVICE);
     }

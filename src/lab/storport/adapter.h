@@ -57,8 +57,11 @@ class Adapter {
     /// A reset SRB by function code, or HwResetBus for SRB_FUNCTION_RESET_BUS, with its checks.
     std::uint8_t reset(std::uint8_t function, Address address);
     [[nodiscard]] std::optional<std::uint8_t> abort_one(Address address, std::uint64_t choice);
-    /// Called when a unit is gone: what is still out must come back within the grace time.
-    void expect_drained(Address address, const char* after);
+    /// The number of the SRB that was issued last.
+    [[nodiscard]] std::uint64_t last_sequence();
+    /// Called when a unit is gone: what is still out of the SRBs up to `last`, and of those issued
+    /// so far, must come back within the grace time.
+    void expect_drained(Address address, std::uint64_t last, const char* after);
 
     /// No new SRBs from here on; those waiting complete with NO_HBA. Waits for those that are out.
     /// Ends its threads, too; the adapter then only refuses. Once; later calls do nothing.
@@ -100,6 +103,8 @@ class Adapter {
 
     /// Sends a control SRB outside the queues and waits up to the grace time for its answer.
     std::uint8_t send_control(std::uint8_t function, Address address, void* abort_srb);
+    [[nodiscard]] static bool is_out_locked(const Slot& slot, Address address, Filter filter,
+                                            std::uint64_t sequence);
     [[nodiscard]] std::uint32_t count_older_locked(Address address, Filter filter,
                                                    std::uint64_t sequence);
     bool wait_older_gone(Address address, Filter filter, std::uint64_t sequence);

@@ -57,6 +57,8 @@ struct PhysicalDevice : DeviceHeader {
     FunctionalDevice* parent = nullptr;
     UnitIdentity identity;
     std::atomic<bool> missing{false};    // not found by the last scan
+    // The last SRB that may be its own, once it is missing: another unit may follow at its address.
+    std::atomic<std::uint64_t> last_sequence{UINT64_MAX};
     std::atomic<bool> reported{false};   // handed to PnP
     std::atomic<bool> surprised{false};  // SURPRISE_REMOVAL was seen
     std::atomic<bool> removed{false};    // REMOVE_DEVICE was seen, but the unit is still there

@@ -112,7 +112,7 @@ NTSTATUS remove(PhysicalDevice& device, PIRP irp) {
             unit_control(*parent, ScsiUnitRemove, device.identity.address);
             send_pnp_srb(device, StorRemoveDevice, nullptr, 0, nullptr);
         }
-        adapter->expect_drained(device.identity.address, "REMOVE_DEVICE");
+        adapter->expect_drained(device.identity.address, device.last_sequence, "REMOVE_DEVICE");
     }
     if (!device.missing) {
         // Still there: as Windows does, the device stays until a scan does not find it.

@@ -68,14 +68,16 @@ bool Adapter::matches(const Address& a, const Address& b, Filter filter) {
     return filter != Filter::Unit || a.lun == b.lun;
 }
 
+bool Adapter::is_out_locked(const Slot& slot, Address address, Filter filter,
+                            std::uint64_t sequence) {
+    return slot.unit != nullptr && slot.counted && slot.sequence <= sequence &&
+           slot.state.load() != SlotState::GivenUp && matches(slot.unit->address, address, filter);
+}
+
 std::uint32_t Adapter::count_older_locked(Address address, Filter filter, std::uint64_t sequence) {
     std::uint32_t count = 0;
-    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
-        const Slot& slot = slots_[i];
-        if (slot.unit != nullptr && slot.counted && slot.sequence <= sequence &&
-            slot.state.load() != SlotState::GivenUp && matches(slot.unit->address, address, filter))
-            ++count;
-    }
+    for (std::uint32_t i = 0; i < slots_.size(); ++i)
+        count += is_out_locked(slots_[i], address, filter, sequence) ? 1 : 0;
     return count;
 }
 
@@ -203,15 +205,24 @@ std::optional<std::uint8_t> Adapter::abort_one(Address address, std::uint64_t ch
     return status;
 }
 
-void Adapter::expect_drained(Address address, const char* after) {
-    std::uint64_t sequence = 0;
-    {
-        const std::lock_guard lock(mutex_);
-        sequence = sequence_;
+std::uint64_t Adapter::last_sequence() {
+    const std::lock_guard lock(mutex_);
+    return sequence_;
+}
+
+void Adapter::expect_drained(Address address, std::uint64_t last, const char* after) {
+    last = std::min(last, last_sequence());
+    if (wait_older_gone(address, Filter::Unit, last)) return;
+    const std::lock_guard lock(mutex_);
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+        const Slot& slot = slots_[i];
+        if (!is_out_locked(slot, address, Filter::Unit, last)) continue;
+        report_violation("SRB left after removal",
+                         "%u:%u:%u: function %02x, CDB %02x still out (state %u) %u ms after %s",
+                         address.path, address.target, address.lun, slot.request->function,
+                         slot.request->cdb[0], static_cast<unsigned>(slot.state.load()),
+                         options_.grace_ms, after);
     }
-    if (!wait_older_gone(address, Filter::Unit, sequence))
-        report_violation("SRB left after removal", "%u:%u:%u: still out %u ms after %s",
-                         address.path, address.target, address.lun, options_.grace_ms, after);
 }
 
 void Adapter::watch_loop() {

@@ -201,6 +201,7 @@ void scan_bus(FunctionalDevice& device) {
         }
         DbgPrint("storport: unit %u:%u:%u is gone\n", unit->identity.address.path,
                  unit->identity.address.target, unit->identity.address.lun);
+        unit->last_sequence = device.adapter->last_sequence();
         unit->missing = true;
         ++device.removals_due;
     }
