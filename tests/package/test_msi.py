@@ -126,7 +126,7 @@ class InWine(unittest.TestCase):
         shutil.copy(Package().msi, self.msi)
         self.programs = self.lab.prefix / "drive_c/Program Files/WNBD"
 
-    def wine(self, *arguments, timeout=180):
+    def wine(self, *arguments, timeout=600):
         done = subprocess.run(["wine", *map(str, arguments)], cwd=self.lab.place,
                               env=self.lab.environment() | {"WINEDEBUG": "-all"}, timeout=timeout,
                               stdin=subprocess.DEVNULL, capture_output=True, check=False)
