@@ -25,7 +25,7 @@ need() {
 }
 
 packages_build=(git cmake ninja-build ccache pkg-config g++ clang-19 lld-19 llvm-19 g++-mingw-w64-x86-64-posix
-    mingw-w64 libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev python3)
+    mingw-w64 libcli11-dev nlohmann-json3-dev nettle-dev libgtest-dev libgmock-dev python3)
 packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3 libevtx1)
 packages_lab=(wine wine64 python3)
 packages_servers=(nbdkit qemu-utils nbd-server)
