@@ -36,7 +36,7 @@ class BackendDaemon final : private BackendJob::Owner {
     [[nodiscard]] DWORD run();
 
   private:
-    struct Slot : BackendJob {
+    struct Slot final : BackendJob {
         explicit Slot(BackendDaemon& daemon) noexcept : BackendJob(daemon) {}
         FetchBuffer buffer;
     };

@@ -23,7 +23,7 @@ struct ServedDisk {
 
 /// Reusable, one request at a time. The buffer is the caller's: write payload and unmap descriptors
 /// are taken from it, read data goes to it; nothing is copied.
-class BackendJob final : private backend::Pieces {
+class BackendJob : private backend::Pieces {
   public:
     /// Receives the end of each job, on whatever thread the backend completes on (which may be the
     /// one in start()). The job may be started anew, or destroyed, from there.
