@@ -30,7 +30,7 @@ SessionDirectory::Admission Connection::admit(const LoginHeader& request,
                                               const Parameters& parameters) noexcept {
     session_ = target_.sessions().enter(*this, request, parameters);
     entered_ = session_.status == LoginStatus::success;
-    return {.status = session_.status, .tsih = session_.tsih};
+    return {.status = session_.status, .tsih = session_.tsih, .reason = session_.reason};
 }
 
 void Connection::enter_full_feature() noexcept {

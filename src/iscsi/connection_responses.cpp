@@ -180,7 +180,10 @@ bool Connection::encode_data_in(CommandSlot& slot) noexcept {
     if (!rides) data.numbers.status_sn = 0;  // reserved (RFC 7143, 11.7.2)
     const std::span<const std::uint8_t> bytes = slot.data.subspan(slot.sent_until, length);
     slot.sent_until += length;
-    add_pdu(encode(data), bytes, rides ? &slot : nullptr);
+    // A short end is copied, but what came before it may still be on its way out of the buffer.
+    const bool lent = slot.data_in_sn > 1 && length <= SendBatch::copied_max;
+    add_pdu(encode(data), bytes, rides && !lent ? &slot : nullptr);
+    if (rides && lent) batch_->own_last(slot);
     return rides;
 }
 

@@ -7,6 +7,13 @@
 #include <utility>
 
 namespace wnbd::iscsi {
+namespace {
+
+SessionTable::Entry refusal(LoginStatus status, const char* reason) noexcept {
+    return {.status = status, .reason = reason};
+}
+
+}  // namespace
 
 SessionTable::SessionTable(std::uint32_t sessions_max, std::function<bool(scsi::Nexus)> registered)
     : sessions_max_(sessions_max), registered_(std::move(registered)) {}
@@ -55,13 +62,16 @@ SessionTable::Entry SessionTable::enter(SessionHolder& holder, const LoginHeader
     const std::lock_guard lock(lock_);
     try {
         if (!parameters.discovery) return enter_normal(holder, request, parameters);
-        if (request.tsih != 0) return {.status = LoginStatus::session_does_not_exist};
-        if (sessions_ >= sessions_max_) return {.status = LoginStatus::out_of_resources};
+        if (request.tsih != 0)
+            return refusal(LoginStatus::session_does_not_exist,
+                           "it would enter a session that is not its own");
+        if (sessions_ >= sessions_max_)
+            return refusal(LoginStatus::out_of_resources, "there are too many sessions");
         discoverers_.push_back(&holder);
         ++sessions_;
         return {.tsih = next_tsih()};
     } catch (const std::bad_alloc&) {
-        return {.status = LoginStatus::out_of_resources};
+        return refusal(LoginStatus::out_of_resources, "there are too many sessions");
     }
 }
 
@@ -74,18 +84,21 @@ SessionTable::Entry SessionTable::enter_normal(SessionHolder& holder, const Logi
         Port* const port = find(request.tsih);
         if (port == nullptr || port->initiator != parameters.initiator_name ||
             port->isid != request.isid)
-            return {.status = LoginStatus::session_does_not_exist};
+            return refusal(LoginStatus::session_does_not_exist,
+                           "it would enter a session that is not its own");
         if (port->now.connection_id != request.connection_id)
-            return {.status = LoginStatus::too_many_connections};
+            return refusal(LoginStatus::too_many_connections, "a session has one connection here");
         session.tsih = request.tsih;
         session.continues = true;
         return enter_port(*port, session);
     }
     Port* port = find(parameters.initiator_name, request.isid);
     if (port == nullptr || port->now.holder == nullptr) {
-        if (sessions_ >= sessions_max_) return {.status = LoginStatus::out_of_resources};
+        if (sessions_ >= sessions_max_)
+            return refusal(LoginStatus::out_of_resources, "there are too many sessions");
         if (port == nullptr) port = claim(parameters.initiator_name, request.isid);
-        if (port == nullptr) return {.status = LoginStatus::out_of_resources};
+        if (port == nullptr)
+            return refusal(LoginStatus::out_of_resources, "there are too many sessions");
     }
     session.tsih = next_tsih();
     return enter_port(*port, session);

@@ -36,6 +36,7 @@ class SessionTable final : public scsi::NexusNames {
 
     struct Entry {
         LoginStatus status = LoginStatus::success;
+        const char* reason = "";  // of a refusal
         std::uint16_t tsih = 0;
         scsi::Nexus nexus = 0;
         bool waits = false;      // for another session of the same port: turn_has_come() will tell

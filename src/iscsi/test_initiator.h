@@ -36,9 +36,8 @@ class TestLog final : public Log {
     }
     [[nodiscard]] bool says(std::string_view words) {
         const std::lock_guard lock(lock_);
-        return std::ranges::any_of(lines_, [&](const std::string& line) {
-            return line.find(words) != std::string::npos;
-        });
+        return std::ranges::any_of(
+            lines_, [&](const std::string& line) { return line.find(words) != std::string::npos; });
     }
 
   private:
@@ -295,7 +294,9 @@ class Initiator final : public ConnectionHost {
         store_big_endian(&cdb[7], blocks);
         return cdb;
     }
-    static Bytes read10(std::uint32_t lba, std::uint16_t blocks) { return cdb10(0x28, lba, blocks); }
+    static Bytes read10(std::uint32_t lba, std::uint16_t blocks) {
+        return cdb10(0x28, lba, blocks);
+    }
     static Bytes write10(std::uint32_t lba, std::uint16_t blocks) {
         return cdb10(0x2A, lba, blocks);
     }
@@ -465,7 +466,9 @@ class Initiator final : public ConnectionHost {
         if (reply.opcode() == Opcode::data_in && !reply.has_status()) return;
         const bool counts = reply.opcode() != Opcode::ready_to_transfer &&
                             !(reply.opcode() == Opcode::nop_in && reply.task_tag() == no_tag);
-        if (next_status_sn) EXPECT_EQ(reply.status_sn(), *next_status_sn);
+        if (next_status_sn) {
+            EXPECT_EQ(reply.status_sn(), *next_status_sn);
+        }
         next_status_sn = reply.status_sn() + (counts ? 1 : 0);
     }
 
