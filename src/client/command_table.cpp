@@ -112,6 +112,11 @@ constexpr std::array completion_positionals{OptionSpec{
     .source = ValueSource::completer,
 }};
 
+constexpr std::array completion_options{OptionSpec{
+    .name = "candidates",
+    .description = "Print what may stand at the end of the line in WNBD_COMPLETION_LINE, for the "
+                   "script.",
+}};
 constexpr std::array persistent_options{persistent};
 constexpr std::array map_options{
     OptionSpec{
@@ -228,10 +233,8 @@ constexpr std::array command_table{
     CommandSpec{reload_names, "Have the driver read its stored options again.", {}, {}},
     CommandSpec{
         shell_names, "Take commands line by line, even while the system disk hangs.", {}, {}},
-    CommandSpec{completion_names,
-                "Print a script that completes words with the Tab key.",
-                completion_positionals,
-                {}},
+    CommandSpec{completion_names, "Print a script that completes words with the Tab key.",
+                completion_positionals, completion_options},
 };
 
 constexpr std::array common_table{

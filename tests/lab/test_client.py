@@ -3,6 +3,7 @@
 import json
 import re
 import unittest
+from unittest import mock
 
 from tests.lab.lab import Lab
 from tests.lab.servers import Nbdkit, free_port
@@ -88,6 +89,27 @@ class WithDriver(unittest.TestCase):
                 shown = re.search(r"\(error (\w+)\)", done.stderr)
                 if shown:
                     self.assertEqual(int(shown.group(1), 0), code)
+
+    def candidates(self, line):
+        """What is to be typed instead of the line's last word, as the script for PowerShell is told."""
+        with mock.patch.dict(self.lab.extra_environment, WNBD_COMPLETION_LINE=line):
+            told = self.lab.client("completion", "powershell", "--candidates").check()
+        self.assertEqual(told.stderr, "")
+        for each in told.stdout.splitlines():
+            self.assertRegex(each, r"\A[^\t]+\t[^\t]+\t(Command|Parameter(Name|Value))\t[^\t]+\Z")
+        return [each.split("\t")[0] for each in told.stdout.splitlines()]
+
+    def test_completion_knows_the_disks_and_the_drivers_options(self):
+        self.lab.map("d\u00efsk", "--memory", "1M")
+        self.assertEqual(sorted(self.candidates("wnbd-client show 'D")), ["'d\u00efsk'", "disk0"])
+        self.assertEqual(self.candidates("wnbd-client.exe show d\u00ef"), ["'d\u00efsk'"])
+        self.lab.client("unmap", "d\u00efsk").check()
+        self.assertEqual(self.candidates("wnbd-client unmap "), ["disk0"])
+        self.assertEqual(self.candidates("wnbd-client get-opt stale"),
+                         ["StaleReqTimeoutMs", "StaleConnTimeoutMs"])
+        self.assertEqual(self.candidates("wnbd-client set-opt EtwLoggingEnabled "), ["true", "false"])
+        self.assertEqual(self.candidates("wnbd-client set-opt LogLevel "), [])
+        self.assertIn("resize", self.candidates("wnbd-client "))
 
 
 if __name__ == "__main__":
