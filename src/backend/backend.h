@@ -56,6 +56,12 @@ struct Request {
     void* backend_private = nullptr;  // the backend's own while in flight
 };
 
+/// A run of bytes that take up storage, or of bytes that do not and read as zeroes.
+struct Extent {
+    std::uint64_t length = 0;  // bytes, at least one
+    bool allocated = true;     // also where it is not known
+};
+
 /// Thread-safe: any thread may submit. Never throws, never blocks for longer than a copy takes
 /// (file: than the system call takes). Requests may complete in any order; a flush covers every
 /// write that completed before the flush was submitted.
@@ -75,6 +81,12 @@ class Backend {
     virtual void submit_many(std::span<Request* const> requests) noexcept {
         for (Request* const request : requests)
             submit(*request);
+    }
+
+    /// What is so of the bytes from `offset`, which is within the disk, on: of as many as the
+    /// backend cares to look at. Waits for nobody, but may ask the system.
+    [[nodiscard]] virtual Extent extent_at(std::uint64_t offset) const noexcept {
+        return {properties().size - offset, true};
     }
 
     /// Why requests complete with Error::disconnected, in one line; empty while the storage is

@@ -22,12 +22,16 @@ class FileBackend final : public Backend {
                       .can_flush = true,
                       .can_fua = true,
                       .can_trim = true,
+                      .trim_reads_zeroes = !read_only && file->can_punch(),
                       .can_write_zeroes = true},
           file_(std::move(file)) {}
     ~FileBackend() override { FileBackend::close(); }
 
     [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
     void submit(Request& request) noexcept override { request.done(request, perform(request)); }
+    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override {
+        return file_->extent_at(offset);
+    }
 
     void close() noexcept override {
         if (closed_.exchange(true) || properties_.read_only) return;

@@ -28,6 +28,10 @@ class FileHandle {
     /// Gives the range's space back; it reads as zeroes then. not_supported: the file system
     /// cannot.
     [[nodiscard]] virtual Error punch(std::uint64_t offset, std::uint64_t length) noexcept = 0;
+    /// True when punch() is known to work here.
+    [[nodiscard]] virtual bool can_punch() const noexcept = 0;
+    /// See Backend::extent_at().
+    [[nodiscard]] virtual Extent extent_at(std::uint64_t offset) const noexcept = 0;
     /// Zeroes the range, keeping its space. not_supported: the file system cannot.
     [[nodiscard]] virtual Error zero(std::uint64_t offset, std::uint64_t length) noexcept = 0;
 };

@@ -85,6 +85,24 @@ class PosixFile final : public FileHandle {
         return allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
     }
 
+    // Behind the end there is nothing to lose, and a file system that cannot punch says so.
+    [[nodiscard]] bool can_punch() const noexcept override {
+        return ::fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                           static_cast<off_t>(size_), 4096) == 0;
+    }
+
+    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override {
+        const auto from = static_cast<off_t>(offset);
+        const auto until = [&](off_t position) {
+            return std::min(static_cast<std::uint64_t>(position), size_) - offset;
+        };
+        const off_t data = ::lseek(descriptor_, from, SEEK_DATA);
+        if (data < 0 && errno == ENXIO) return {size_ - offset, false};  // a hole up to the end
+        if (data > from) return {until(data), false};
+        const off_t hole = data == from ? ::lseek(descriptor_, from, SEEK_HOLE) : -1;
+        return {hole > from ? until(hole) : size_ - offset, true};
+    }
+
     [[nodiscard]] Error zero(std::uint64_t offset, std::uint64_t length) noexcept override {
         return allocate(FALLOC_FL_ZERO_RANGE, offset, length);
     }

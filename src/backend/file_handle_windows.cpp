@@ -99,6 +99,34 @@ class WindowsFile final : public FileHandle {
                    : from_win32(::GetLastError());
     }
 
+    // A range of no bytes behind the end: a file system that cannot do it says so.
+    [[nodiscard]] bool can_punch() const noexcept override {
+        FILE_ZERO_DATA_INFORMATION range{};
+        range.FileOffset.QuadPart = static_cast<LONGLONG>(size_);
+        range.BeyondFinalZero.QuadPart = static_cast<LONGLONG>(size_);
+        DWORD returned = 0;
+        return ::DeviceIoControl(handle_, FSCTL_SET_ZERO_DATA, &range, sizeof range, nullptr, 0,
+                                 &returned, nullptr) != FALSE;
+    }
+
+    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override {
+        FILE_ALLOCATED_RANGE_BUFFER asked{};
+        asked.FileOffset.QuadPart = static_cast<LONGLONG>(offset);
+        asked.Length.QuadPart = static_cast<LONGLONG>(size_ - offset);
+        FILE_ALLOCATED_RANGE_BUFFER first{};
+        DWORD returned = 0;
+        const bool known =
+            ::DeviceIoControl(handle_, FSCTL_QUERY_ALLOCATED_RANGES, &asked, sizeof asked, &first,
+                              sizeof first, &returned, nullptr) != FALSE ||
+            ::GetLastError() == ERROR_MORE_DATA;
+        if (!known) return {size_ - offset, true};
+        if (returned < sizeof first) return {size_ - offset, false};
+        const auto begin = static_cast<std::uint64_t>(first.FileOffset.QuadPart);
+        const auto end = begin + static_cast<std::uint64_t>(first.Length.QuadPart);
+        if (begin > offset) return {std::min(begin, size_) - offset, false};
+        return {end > offset ? std::min(end, size_) - offset : size_ - offset, true};
+    }
+
     // NTFS has no call that zeroes a range of a sparse file and keeps its space.
     [[nodiscard]] Error zero(std::uint64_t, std::uint64_t) noexcept override {
         return Error::not_supported;

@@ -42,6 +42,22 @@ void MemoryBackend::submit(Request& request) noexcept {
     request.done(request, perform(request));
 }
 
+Extent MemoryBackend::extent_at(std::uint64_t offset) const noexcept {
+    // Enough to describe a large hole in few runs.
+    constexpr std::uint64_t chunks_max = 4096;
+    const auto allocated = [this](std::uint64_t index) {
+        const std::lock_guard lock(locks_[index % lock_count]);
+        return chunks_[index] != nullptr;
+    };
+    const std::uint64_t first = offset / chunk_size;
+    const std::uint64_t end = std::min(first + chunks_max, chunk_count_);
+    const bool state = allocated(first);
+    std::uint64_t next = first + 1;
+    while (next < end && allocated(next) == state)
+        ++next;
+    return {std::min(next * chunk_size, properties_.size) - offset, state};
+}
+
 Error MemoryBackend::perform(Request& request) noexcept {
     if (closed_.load(std::memory_order_relaxed)) return Error::shutting_down;
     const auto checked = check_request(request, properties_);

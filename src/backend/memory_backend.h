@@ -27,6 +27,7 @@ class MemoryBackend final : public Backend {
 
     [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
     void submit(Request& request) noexcept override;
+    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override;
     void close() noexcept override { closed_.store(true, std::memory_order_relaxed); }
 
   private:
@@ -45,7 +46,7 @@ class MemoryBackend final : public Backend {
     Properties properties_;
     std::uint64_t chunk_count_;
     std::unique_ptr<Chunk[], Free> chunks_;  // chunk i is guarded by locks_[i % lock_count]
-    std::array<std::mutex, lock_count> locks_;
+    mutable std::array<std::mutex, lock_count> locks_;
     std::atomic<bool> closed_{false};
 };
 

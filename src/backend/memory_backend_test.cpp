@@ -71,6 +71,25 @@ TEST(MemoryBackend, RequestsBeyondTheEndAreRefused) {
     EXPECT_EQ(perform_blocking(*memory, {.operation = Operation::flush}), Error::none);
 }
 
+TEST(MemoryBackend, ExtentsTellWhatWasWritten) {
+    constexpr std::uint64_t chunk = 64U << 10;
+    auto memory = disk(10 * chunk + 512);
+    const auto at = [&](std::uint64_t offset) {
+        const auto extent = memory->extent_at(offset);
+        return std::pair(extent.length, extent.allocated);
+    };
+    EXPECT_EQ(at(0), std::pair(10 * chunk + 512, false));
+    Bytes bytes(2);
+    ASSERT_EQ(write_blocking(*memory, 4 * chunk - 1, bytes), Error::none);
+    EXPECT_EQ(at(100), std::pair(3 * chunk - 100, false));
+    EXPECT_EQ(at(3 * chunk + 5), std::pair(2 * chunk - 5, true));
+    EXPECT_EQ(at(5 * chunk), std::pair(5 * chunk + 512, false));
+    ASSERT_EQ(perform_blocking(
+                  *memory, {.operation = Operation::trim, .offset = 3 * chunk, .length = chunk}),
+              Error::none);
+    EXPECT_EQ(at(0), std::pair(4 * chunk, false));
+}
+
 TEST(MemoryBackend, AfterCloseEverythingFails) {
     auto memory = disk(4096);
     memory->close();

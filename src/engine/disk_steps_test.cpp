@@ -131,5 +131,59 @@ TEST_F(DiskStepsTest, AnAbortedAtomicRequestLetsTheOthersGoOn) {
     }
 }
 
+/// Serves as a server in the disk's own process does.
+std::vector<scsi::Verb> serve_now(Disk& disk) {
+    std::vector<scsi::Verb> steps;
+    while (Request* const request = disk.take_now()) {
+        steps.push_back(request->step.verb);
+        disk.finish_step(*request, scsi::Answer{});
+    }
+    return steps;
+}
+
+TEST_F(DiskStepsTest, AServerInTheProcessGoesFromStepToStep) {
+    bring_up();
+    Command command(model::write_cdb(2, 1, true), block_size);
+    ASSERT_EQ(post(command), Disk::Start::pending);
+    EXPECT_EQ(serve_now(disk), (std::vector{scsi::Verb::write, scsi::Verb::flush}));
+    EXPECT_TRUE(command.succeeded());
+    EXPECT_EQ(command.transferred, block_size);
+    const Counters counters = disk.counters();
+    EXPECT_EQ(counters.submitted, 1);
+    EXPECT_EQ(counters.replies, 1);
+    EXPECT_EQ(counters.outstanding(), 0);
+}
+
+TEST_F(DiskStepsTest, WhatAServerInTheProcessWorksOnIsOnlyDoomed) {
+    bring_up();
+    Command command(model::write_cdb(2, 1, true), block_size);
+    ASSERT_EQ(post(command), Disk::Start::pending);
+    Request* const request = disk.take_now();
+    ASSERT_NE(request, nullptr);
+    EXPECT_FALSE(reset(&command).finished);
+    EXPECT_EQ(command.completions, 0u);
+    EXPECT_EQ(disk.begin_reply(request->tag()), nullptr) << "no tag of it is out";
+    disk.finish_step(*request, scsi::Answer{});
+    EXPECT_EQ(command.completions, 1u);
+    EXPECT_EQ(command.cause, Cause::aborted);
+    EXPECT_EQ(port.resets_done, std::vector<void*>{&command});
+    EXPECT_EQ(disk.take_now(), nullptr) << "no flush follows";
+}
+
+TEST_F(DiskStepsTest, AnAtomicRequestKeepsOthersFromAServerInTheProcess) {
+    bring_up();
+    Command atomic(model::compare_and_write_cdb(9, 1), std::size_t{2} * block_size);
+    Command after(model::read_cdb(9, 1), block_size);
+    ASSERT_EQ(post(atomic), Disk::Start::pending);
+    ASSERT_EQ(post(after), Disk::Start::pending);
+    Request* const compare = disk.take_now();
+    ASSERT_NE(compare, nullptr);
+    EXPECT_EQ(disk.take_now(), nullptr);
+    disk.finish_step(*compare, scsi::Answer{});
+    EXPECT_EQ(serve_now(disk), (std::vector{scsi::Verb::write, scsi::Verb::read}));
+    EXPECT_TRUE(atomic.succeeded());
+    EXPECT_TRUE(after.succeeded());
+}
+
 }  // namespace
 }  // namespace wnbd::engine

@@ -20,7 +20,7 @@ namespace wnbd::iscsi {
 
 /// Thread-safe. A task's whole life in it is: start(), then TaskOwner::completed() unless start()
 /// said otherwise. Commands run on the thread that starts them, or on the backend's.
-class LogicalUnit final : private engine::Port, private UnitJob::Owner {
+class LogicalUnit final : private engine::Port, private UnitJob::Owner, private scsi::BlockMap {
   public:
     enum class Start : std::uint8_t {
         pending,   // completed() follows, or has been called
@@ -86,6 +86,9 @@ class LogicalUnit final : private engine::Port, private UnitJob::Owner {
     void disks_changed() noexcept override {}
     void schedule_removal(std::uint64_t /*connection_id*/) noexcept override {}
     void write_transport_id(scsi::Nexus nexus, ByteWriter& out) const noexcept override;
+
+    // scsi::BlockMap
+    [[nodiscard]] Extent extent_at(std::uint64_t lba, std::uint64_t end) const noexcept override;
 
     // UnitJob::Owner
     void job_over(UnitJob& job) noexcept override;

@@ -35,6 +35,9 @@ struct Task : ListLink {
     std::array<std::uint8_t, 32> cdb{};
     /// All the data-out, or the room for all the data-in that the command moves.
     std::span<std::uint8_t> data;
+    /// Bytes of data-out that the initiator offers, when they are more than `data` holds: where
+    /// there is more than the command takes, some commands are refused.
+    std::uint32_t offered = 0;
 
     // The outcome:
     engine::Cause cause = engine::Cause::answered;

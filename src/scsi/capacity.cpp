@@ -11,6 +11,24 @@ Answer not_ready() noexcept {
     return refuse(SenseKey::not_ready, AdditionalSense::logical_unit_not_ready);
 }
 
+/// The blocks from `lba` on that are of one kind, as many as a descriptor counts.
+BlockMap::Extent run_at(const Context& context, std::uint64_t lba) noexcept {
+    constexpr std::uint64_t blocks_max = 0xFFFFFFFF;
+    // A map of many small pieces is not walked for ever: the next descriptor goes on.
+    constexpr unsigned pieces_max = 256;
+    const std::uint64_t end = lba + std::min<std::uint64_t>(context.block_count - lba, blocks_max);
+    const BlockMap* const map = context.command.map;
+    if (map == nullptr) return {end - lba, true};
+    BlockMap::Extent run = map->extent_at(lba, end);
+    for (unsigned pieces = 1; pieces < pieces_max && lba + run.blocks < end; ++pieces) {
+        const auto next = map->extent_at(lba + run.blocks, end);
+        if (next.mapped != run.mapped) break;
+        run.blocks += next.blocks;
+    }
+    run.blocks = std::min(run.blocks, end - lba);
+    return run;
+}
+
 }  // namespace
 
 Decision decode_read_capacity_10(const Context& context) noexcept {
@@ -43,18 +61,33 @@ Decision decode_read_capacity_16(const Context& context) noexcept {
     return good(out.stored());
 }
 
-// Nobody here knows which blocks the storage has mapped. Status 0h is "mapped or unknown" (SBC-3
-// 5.6.2.2), so that one descriptor for all that follows is the truth.
+// SBC-3 5.6.2. Who knows nothing says "mapped or unknown" of all that follows. As many descriptors
+// as the room holds; the initiator asks again from where they end.
 Decision decode_get_lba_status(const Context& context) noexcept {
-    const auto lba = context.field<std::uint64_t>(2);
-    if (lba >= context.block_count) return out_of_range();
-    const auto blocks = std::min<std::uint64_t>(context.block_count - lba, 0xFFFFFFFFU);
-    ByteWriter out(context.room(context.field<std::uint32_t>(10)));
-    out.big_endian<std::uint32_t>(20);  // PARAMETER DATA LENGTH: what follows this field
-    out.fill(4);
-    out.big_endian<std::uint64_t>(lba);
-    out.big_endian<std::uint32_t>(static_cast<std::uint32_t>(blocks));
-    out.fill(4);  // PROVISIONING STATUS 0h, reserved
+    constexpr std::size_t header_length = 8;
+    constexpr std::size_t descriptor_length = 16;
+    const auto first = context.field<std::uint64_t>(2);
+    if (first >= context.block_count) return out_of_range();
+    const auto room = context.room(context.field<std::uint32_t>(10));
+    // One at least, for the length it has: what does not fit is cut.
+    const std::size_t fitting =
+        std::max(room.size(), header_length + descriptor_length) - header_length;
+    ByteWriter out(room);
+    out.fill(header_length);
+    std::uint64_t lba = first;
+    std::size_t count = 0;
+    while (count < fitting / descriptor_length && lba < context.block_count) {
+        const auto run = run_at(context, lba);
+        out.big_endian<std::uint64_t>(lba);
+        out.big_endian<std::uint32_t>(static_cast<std::uint32_t>(run.blocks));
+        out.byte(run.mapped ? 0x00 : 0x01);  // PROVISIONING STATUS
+        out.fill(3);
+        lba += run.blocks;
+        ++count;
+    }
+    // PARAMETER DATA LENGTH: what follows this field.
+    ByteWriter header(room);
+    header.big_endian<std::uint32_t>(static_cast<std::uint32_t>(4 + count * descriptor_length));
     return good(out.stored());
 }
 

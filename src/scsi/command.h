@@ -12,6 +12,21 @@
 
 namespace wnbd::scsi {
 
+/// Which blocks take up storage, for a host that knows. Called with no lock held; it may ask the
+/// system, but waits for nobody.
+class BlockMap {
+  public:
+    struct Extent {
+        std::uint64_t blocks;  // at least one
+        bool mapped;           // true also where it is not known
+    };
+    /// What is so of the block `lba` and of those behind it; `lba` < `end`.
+    [[nodiscard]] virtual Extent extent_at(std::uint64_t lba, std::uint64_t end) const noexcept = 0;
+
+  protected:
+    ~BlockMap() = default;
+};
+
 /// A command as the initiator sent it.
 struct Command {
     std::span<const std::uint8_t> cdb;
@@ -22,6 +37,12 @@ struct Command {
     std::size_t data_length = 0;
     /// Who sent it.
     Nexus nexus = 0;
+    /// The buffer is what the initiator offers for a WRITE, which may be less than the CDB asks for
+    /// and is no error of the command's: the whole blocks that are there are written (RFC 7143,
+    /// 11.4.5.1). Without it such a command is refused.
+    bool may_fall_short = false;
+    /// For GET LBA STATUS; nullptr: nobody knows.
+    const BlockMap* map = nullptr;
 };
 
 /// The command is finished.
@@ -98,7 +119,7 @@ enum class Access : std::uint8_t {
 [[nodiscard]] Access access_of(const Disk& disk, std::span<const std::uint8_t> cdb) noexcept;
 
 /// Reads a CDB against a disk of `block_count` logical blocks. Every refusal is an Answer with
-/// CHECK CONDITION and sense data. Pure: touches nothing but command.data. Thread-safe.
+/// CHECK CONDITION and sense data. Touches nothing but command.data. Thread-safe.
 [[nodiscard]] Decision decode(const Disk& disk, std::uint64_t block_count,
                               const Command& command) noexcept;
 

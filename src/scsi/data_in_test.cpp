@@ -199,6 +199,58 @@ TEST(GetLbaStatus, RefusesWhatIsBehindTheEnd) {
     }
 }
 
+/// A disk of which blocks 10 to 19 and 30 on are deallocated, in pieces of four blocks.
+struct Holes final : BlockMap {
+    Extent extent_at(std::uint64_t lba, std::uint64_t end) const noexcept override {
+        const auto mapped = [](std::uint64_t block) {
+            return block < 10 || (block >= 20 && block < 30);
+        };
+        std::uint64_t length = 1;
+        while (length < 4 && lba + length < end && mapped(lba + length) == mapped(lba))
+            ++length;
+        return {length, mapped(lba)};
+    }
+};
+
+TEST(GetLbaStatus, TellsMappedFromDeallocatedWhereItIsKnown) {
+    const Holes holes;
+    const auto status = [&](std::uint64_t lba, std::uint32_t allocation) {
+        Bytes cdb = with_32(long_cdb(0x9E, 0x12, 16), 10, allocation);
+        store_big_endian(&cdb[2], lba);
+        Bytes data(allocation, 0xEE);
+        const Decision decision = decode({}, 1000,
+                                         Command{.cdb = cdb,
+                                                 .data = data,
+                                                 .data_length = data.size(),
+                                                 .nexus = 0,
+                                                 .may_fall_short = false,
+                                                 .map = &holes});
+        EXPECT_EQ(outcome(decision), is_good);
+        data.resize(std::get<Answer>(decision).transferred);
+        return data;
+    };
+    const Bytes all = status(5, 1024);
+    struct Run {
+        std::uint64_t lba;
+        std::uint32_t blocks;
+        int provisioning;
+    };
+    const Run expected[] = {{5, 5, 0}, {10, 10, 1}, {20, 10, 0}, {30, 970, 1}};
+    ASSERT_EQ(all.size(), 8 + 4 * 16U);
+    EXPECT_EQ(load_big_endian<std::uint32_t>(all.data()), 4 + 4 * 16U);
+    for (std::size_t i = 0; i < 4; ++i) {
+        const std::uint8_t* const item = &all[8 + 16 * i];
+        EXPECT_EQ(load_big_endian<std::uint64_t>(item), expected[i].lba);
+        EXPECT_EQ(load_big_endian<std::uint32_t>(item + 8), expected[i].blocks);
+        EXPECT_EQ(item[12], expected[i].provisioning);
+    }
+    const Bytes two = status(12, 8 + 2 * 16 + 3);
+    EXPECT_EQ(two.size(), 8 + 2 * 16U);
+    EXPECT_EQ(load_big_endian<std::uint32_t>(two.data()), 4 + 2 * 16U);
+    EXPECT_EQ(two[8 + 12], 1);
+    EXPECT_EQ(status(12, 4).size(), 4U);
+}
+
 TEST(ReportLuns, ListsLunZeroAndNoWellKnownUnit) {
     Bytes cdb = with_32(long_cdb(0xA0, 0, 12), 6, 64);
     for (const std::uint8_t select : {0, 2}) {
@@ -224,6 +276,18 @@ TEST(RequestSense, HasNothingToSayInBothFormats) {
     const Ran descriptor = ask({}, 1000, {0x03, 1, 0, 0, 252, 0}, 252);
     EXPECT_EQ(descriptor.transferred, 8U);
     EXPECT_EQ(descriptor.data[0], 0x72);
+}
+
+TEST(ReadDefectData, ReportsEmptyListsInTheFormatAskedFor) {
+    const Ran ten = ask({}, 1000, {0x37, 0, 0x1D, 0, 0, 0, 0, 0, 32, 0}, 32);
+    EXPECT_EQ(ten.transferred, 4U);
+    EXPECT_EQ(ten.data[1], 0x1D);
+    EXPECT_EQ(load_big_endian<std::uint16_t>(&ten.data[2]), 0U);
+    const Ran twelve = ask({}, 1000, {0xB7, 0x10, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0}, 32);
+    EXPECT_EQ(twelve.transferred, 8U);
+    EXPECT_EQ(twelve.data[1], 0x10);
+    EXPECT_EQ(load_big_endian<std::uint32_t>(&twelve.data[4]), 0U);
+    EXPECT_EQ(ask({}, 1000, {0x37, 0, 0x02, 0, 0, 0, 0, 0, 32, 0}, 32).result, is_invalid_field);
 }
 
 TEST(UnitCommands, StartStopFlushesOnStopAndKnowsNoOtherPowerCondition) {

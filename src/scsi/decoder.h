@@ -117,6 +117,7 @@ Decision decode_start_stop_unit(const Context& context) noexcept;
 Decision decode_prevent_allow_medium_removal(const Context& context) noexcept;
 Decision decode_send_diagnostic(const Context& context) noexcept;
 Decision decode_receive_diagnostic_results(const Context& context) noexcept;
+Decision decode_read_defect_data(const Context& context) noexcept;
 Decision decode_report_luns(const Context& context) noexcept;
 Decision decode_report_supported_operation_codes(const Context& context) noexcept;
 Decision decode_report_supported_task_management(const Context& context) noexcept;

@@ -43,6 +43,19 @@ Decision transfer(const Context& context, BlockRequest request,
     return request;
 }
 
+/// A write is checked as the CDB has it, and cut afterwards to the blocks that are offered.
+Decision write(const Context& context, const BlockRequest& request) noexcept {
+    const std::uint64_t offered = context.command.data_length / context.disk.block_size;
+    if (!context.command.may_fall_short || offered >= request.blocks)
+        return transfer(context, request, request.blocks);
+    const Decision whole = transfer(context, request, 0);
+    const auto* const checked = std::get_if<BlockRequest>(&whole);
+    if (checked == nullptr) return whole;
+    BlockRequest cut = *checked;
+    cut.blocks = offered;
+    return transfer(context, cut, offered);
+}
+
 }  // namespace
 
 Decision decode_read(const Context& context) noexcept {
@@ -57,7 +70,7 @@ Decision decode_write(const Context& context) noexcept {
     if (context.disk.read_only) return write_protected();
     BlockRequest request = request_of(Action::write, context, block_range(context.cdb));
     request.force_unit_access = asks_for_fua(context);
-    return transfer(context, request, request.blocks);
+    return write(context, request);
 }
 
 // SBC-3, WRITE AND VERIFY: BYTCHK is two bits, 10b and 11b are reserved.
@@ -67,7 +80,7 @@ Decision decode_write_and_verify(const Context& context) noexcept {
     if (context.disk.read_only) return write_protected();
     BlockRequest request = request_of(Action::write_and_verify, context, block_range(context.cdb));
     request.byte_check = byte_check == 1;
-    return transfer(context, request, request.blocks);
+    return write(context, request);
 }
 
 // SBC-3, VERIFY: BYTCHK 00b no data, 01b as much data as blocks, 10b reserved, 11b one block of

@@ -191,6 +191,32 @@ TEST(WriteAndVerify, KnowsTwoByteChecks) {
     }
 }
 
+TEST(ShortOffers, AreWrittenInWholeBlocksWhereTheHostAllowsThem) {
+    const Disk disk;
+    const auto ask_with = [&](const Bytes& cdb, std::size_t offered, bool may) {
+        return decode(
+            disk, 100,
+            Command{
+                .cdb = cdb, .data = {}, .data_length = offered, .nexus = 0, .may_fall_short = may});
+    };
+    for (const std::uint8_t opcode : {0x0A, 0x2A, 0xAA, 0x8A, 0x2E, 0xAE, 0x8E}) {
+        SCOPED_TRACE(int{opcode});
+        const Bytes cdb = block_cdb(opcode, 5, 3);
+        EXPECT_EQ(outcome(ask_with(cdb, 2 * 512, false)), is_invalid_field);
+        const Decision two = ask_with(cdb, 2 * 512 + 100, true);
+        ASSERT_EQ(outcome(two), is_block_request);
+        EXPECT_EQ(std::get<BlockRequest>(two).blocks, 2U);
+        EXPECT_EQ(std::get<BlockRequest>(two).data_length, 2U * 512);
+        EXPECT_EQ(outcome(ask_with(cdb, 511, true)), is_good);
+        const Decision all = ask_with(cdb, 10 * 512, true);
+        EXPECT_EQ(std::get<BlockRequest>(all).blocks, 3U);
+        EXPECT_EQ(outcome(ask_with(block_cdb(opcode, 98, 3), 512, true)), is_out_of_range)
+            << "the CDB's range counts";
+    }
+    EXPECT_EQ(outcome(ask_with(compare_and_write_cdb(0, 1), 512, true)), is_invalid_field);
+    EXPECT_EQ(outcome(ask_with(block_cdb(0x2F, 0, 2, 0x02), 512, true)), is_invalid_field);
+}
+
 TEST(CompareAndWrite, NeedsTwiceItsBlocksAndNoMore) {
     EXPECT_EQ(ask({}, 1000, compare_and_write_cdb(0, 0), 0).result, is_good);
     EXPECT_EQ(ask({}, 1000, compare_and_write_cdb(1001, 0), 0).result, is_out_of_range);

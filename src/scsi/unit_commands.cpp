@@ -70,6 +70,23 @@ Decision decode_receive_diagnostic_results(const Context& context) noexcept {
     return good(out.stored());
 }
 
+// SBC-3, READ DEFECT DATA. What storage has defects keeps them to itself: both lists are there, and
+// empty, in whatever format of SBC-3's they are asked for.
+Decision decode_read_defect_data(const Context& context) noexcept {
+    enum Format : std::uint8_t { short_block = 0, long_block = 3, from_index = 4, sector = 5 };
+    const bool ten = context.cdb.size() == 10;
+    const std::uint8_t asked = context.cdb[ten ? 2 : 1] & 0x1F;  // which lists, and the format
+    const std::uint8_t format = asked & 0x07;
+    if (format != short_block && format != long_block && format != from_index && format != sector)
+        return invalid_field();
+    ByteWriter out(
+        context.room(ten ? context.field<std::uint16_t>(7) : context.field<std::uint32_t>(6)));
+    out.byte(0);
+    out.byte(asked);
+    out.fill(ten ? 2 : 6);  // (12): generation code 0, "not supported"; DEFECT LIST LENGTH
+    return good(out.stored());
+}
+
 // SPC-4, REPORT LUNS. One logical unit, LUN 0, and no well known ones.
 Decision decode_report_luns(const Context& context) noexcept {
     enum SelectReport : std::uint8_t { addressable = 0, well_known = 1, all = 2 };

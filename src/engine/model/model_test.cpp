@@ -121,6 +121,40 @@ TEST(ModelTest, RequestsOfSeveralStepsMeetARemovalAndResets) {
     explore_all(scenario);
 }
 
+TEST(ModelTest, AServerInTheProcessMeetsEverythingThatEndsRequests) {
+    Scenario scenario;
+    scenario.commands = {read, write_through, write};
+    scenario.fetchers = 0;
+    scenario.in_process = true;
+    scenario.lun_resets = 1;
+    scenario.aborts = 1;
+    scenario.removal = true;
+    scenario.error_replies = 1;
+    explore_all(scenario);
+}
+
+TEST(ModelTest, AServerInTheProcessRunsAtomicRequestsAlone) {
+    Scenario scenario;
+    scenario.commands = {compare_and_write, compare_and_write, read};
+    scenario.fetchers = 0;
+    scenario.in_process = true;
+    scenario.lun_resets = 1;
+    scenario.aborts = 1;
+    scenario.error_replies = 1;
+    explore_all(scenario);
+}
+
+TEST(ModelTest, AServerInTheProcessWithASmallTableLosesNothing) {
+    Scenario scenario;
+    scenario.commands = {read, compare_and_write, write_through};
+    scenario.capacity = 2;
+    scenario.fetchers = 0;
+    scenario.in_process = true;
+    scenario.bus_resets = 1;
+    scenario.bad_replies = 1;
+    explore_all(scenario);
+}
+
 TEST(ModelTest, ATableThatIsTooSmallRefusesAndLosesNothing) {
     Scenario scenario;
     scenario.commands = {read, write, write_through};

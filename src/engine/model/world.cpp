@@ -24,9 +24,10 @@ constexpr std::uint8_t bit(Cause cause) noexcept {
 
 std::string describe(const Action& action) {
     static constexpr const char* names[] = {
-        "post",      "fetch", "publish",     "hand back",     "reject",       "alert",
-        "find tag",  "reply", "error reply", "bad reply",     "misfit reply", "stray tag",
-        "LUN reset", "abort", "bus reset",   "begin removal", "owner dies",   "finish removal"};
+        "post",      "fetch",         "publish",     "hand back",     "reject",       "alert",
+        "find tag",  "reply",         "error reply", "bad reply",     "misfit reply", "stray tag",
+        "take now",  "end step",      "error step",  "bad step",      "LUN reset",    "abort",
+        "bus reset", "begin removal", "owner dies",  "finish removal"};
     return std::string(names[number(action.verb)]) + " " + std::to_string(action.index);
 }
 
@@ -57,6 +58,9 @@ World::World(const Scenario& scenario, platform::native::Arena& arena) noexcept
     left_[number(Verb::bad_reply)] = scenario.bad_replies;
     left_[number(Verb::error_reply)] = scenario.error_replies;
     left_[number(Verb::misfit_reply)] = scenario.misfits;
+    left_[number(Verb::bad_step)] = scenario.in_process ? scenario.bad_replies : std::uint8_t{0};
+    left_[number(Verb::error_step)] =
+        scenario.in_process ? scenario.error_replies : std::uint8_t{0};
     left_[number(Verb::stray_reply)] = scenario.stray_replies;
 }
 
@@ -79,7 +83,7 @@ bool World::under_copy(std::size_t command) const noexcept {
             return true;
     for (const Handed& handed : handed_)
         if (handed.phase == Handed::Phase::copying && handed.command == command) return true;
-    return false;
+    return taken_[command] != nullptr;
 }
 
 /// Somebody who takes over when this fetcher's thread ends.
@@ -89,7 +93,8 @@ bool World::has_other_fetcher(std::size_t fetcher) const noexcept {
     return false;
 }
 
-/// Between two actions a fetcher holds one from its call on, a replier while it copies.
+/// Between two actions a fetcher holds one from its call on, a replier while it copies, a server in
+/// the process while it works.
 std::uint32_t World::references() const noexcept {
     std::uint32_t count = 0;
     for (const Fetcher& fetcher : fetchers_)
@@ -97,6 +102,8 @@ std::uint32_t World::references() const noexcept {
             ++count;
     for (const Handed& handed : handed_)
         if (handed.phase == Handed::Phase::copying) ++count;
+    for (const Taken taken : taken_)
+        if (taken != nullptr) ++count;
     return count;
 }
 
@@ -117,6 +124,7 @@ bool World::is_next_of_its_kind(std::size_t command) const noexcept {
 void World::perform(const Action& action) noexcept {
     if (left_[number(action.verb)] > 0) --left_[number(action.verb)];
     acting_ = Cause::removed;
+    take_due_ = scenario_.in_process;
     switch (action.verb) {
         case Verb::post: post(action.index); break;
         case Verb::fetch: fetch(fetchers_[action.index]); break;
@@ -130,6 +138,10 @@ void World::perform(const Action& action) noexcept {
         case Verb::misfit_reply:
         case Verb::bad_reply: end_reply(handed_[action.index], action.verb); break;
         case Verb::stray_reply: stray_reply(action.index); break;
+        case Verb::take_now: take_now(); break;
+        case Verb::finish_step:
+        case Verb::error_step:
+        case Verb::bad_step: end_step(action.index, action.verb); break;
         case Verb::lun_reset:
         case Verb::abort:
         case Verb::bus_reset: drain(action.verb); break;
@@ -264,6 +276,44 @@ void World::stray_reply(std::size_t index) noexcept {
     require(disk_.begin_reply(handed_[index].tag) == nullptr, "a tag is good for one reply");
     for (const Tag forged : {Tag{0}, ~Tag{0}, Tag{scenario_.capacity}, Tag{0xFFFF}})
         require(disk_.begin_reply(forged) == nullptr, "a forged tag finds nothing");
+    disk_.release();
+}
+
+/// After each other action, until there is nothing: so little is asked of a server in the process.
+void World::take_now() noexcept {
+    Request* const request = disk_.take_now();
+    take_due_ = request != nullptr;
+    if (request == nullptr) return;
+    require(!removing_, "no request goes out after a removal has begun");
+    require(disk_.acquire(), "a disk is found until its removal begins");
+    const std::uint8_t command = index_of(request->srb);
+    require(outstanding(command), "only an SRB that is not completed goes out");
+    for (std::size_t i = 0; i < scenario_.commands.size(); ++i)
+        require(!scsi::runs_alone(request->block) || !under_copy(i),
+                "an atomic request runs alone");
+    taken_[command] = request;
+}
+
+void World::end_step(std::size_t command, Verb how) noexcept {
+    Request& request = *taken_[command];
+    taken_[command] = nullptr;
+    switch (how) {
+        case Verb::bad_step:
+            acting_ = Cause::failed;
+            disk_.fail_reply(request);
+            require(!outstanding(command), "a failed request is over");
+            break;
+        case Verb::error_step:
+            acting_ = Cause::answered;
+            disk_.finish_step(request, scsi::refuse(scsi::SenseKey::medium_error,
+                                                    scsi::AdditionalSense::unrecovered_read_error));
+            require(!outstanding(command), "an error ends a request at once");
+            break;
+        default:
+            acting_ = Cause::answered;
+            disk_.finish_step(request, {});
+            break;
+    }
     disk_.release();
 }
 

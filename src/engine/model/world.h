@@ -26,6 +26,7 @@ struct Scenario {
     std::vector<Command> commands;  // at most max_commands
     std::uint32_t capacity = 3;     // of the request table
     std::uint8_t fetchers = 1;      // at most max_fetchers
+    bool in_process = false;        // served by take_now() and finish_step(), too
     std::uint8_t lun_resets = 0;    // with aborts: at most max_resets
     std::uint8_t aborts = 0;        // of the first command
     std::uint8_t bus_resets = 0;
@@ -58,6 +59,10 @@ enum class Verb : std::uint8_t {
     bad_reply,     // ... its data cannot be had
     misfit_reply,  // ... it answers something else
     stray_reply,
+    take_now,     // what was said to be due after the action before
+    finish_step,  // of what take_now gave
+    error_step,
+    bad_step,
     lun_reset,
     abort,
     bus_reset,
@@ -120,6 +125,9 @@ class World final : public TestPort {
         bool done = false;
     };
 
+    /// What take_now() gave, until its step is over. One place per command.
+    using Taken = Request*;
+
     void on_complete(Srb& srb) noexcept override;
     void on_reset_done(void* reset_srb) noexcept override;
 
@@ -132,6 +140,7 @@ class World final : public TestPort {
     [[nodiscard]] bool is_next_of_its_kind(std::size_t command) const noexcept;
     void enabled_fetches(std::vector<Action>& actions) const noexcept;
     void enabled_replies(std::vector<Action>& actions) const noexcept;
+    void enabled_steps(std::vector<Action>& actions) const noexcept;
     void enabled_endings(std::vector<Action>& actions) const noexcept;
 
     void post(std::size_t command) noexcept;
@@ -141,6 +150,8 @@ class World final : public TestPort {
     void begin_reply(Handed& handed) noexcept;
     void end_reply(Handed& handed, Verb how) noexcept;
     void stray_reply(std::size_t index) noexcept;
+    void take_now() noexcept;
+    void end_step(std::size_t command, Verb how) noexcept;
     void drain(Verb how) noexcept;
     void note_drain(std::uint8_t concerned, Cause cause) noexcept;
     void begin_removal() noexcept;
@@ -156,11 +167,13 @@ class World final : public TestPort {
     std::uint8_t causes_[max_commands] = {};  // bit per Cause a drain has named while it was out
     Fetcher fetchers_[max_fetchers];
     Handed handed_[max_tags];
+    Taken taken_[max_commands] = {};
     Reset resets_[max_resets];
     std::uint8_t handed_count_ = 0;
     std::uint8_t reset_count_ = 0;
     std::uint8_t left_[number(Verb::finish_removal) + 1] = {};  // actions to come
     std::int64_t admitted_ = 0;
+    bool take_due_ = false;  // somebody has to call take_now() until it gives nothing
     bool removing_ = false;
     bool removed_ = false;
     bool using_up_ = false;          // the last check posts commands of its own

@@ -45,6 +45,7 @@ void World::enabled(std::vector<Action>& actions) const noexcept {
     if (removed_) return;
     enabled_fetches(actions);
     enabled_replies(actions);
+    enabled_steps(actions);
     enabled_endings(actions);
 }
 
@@ -87,6 +88,16 @@ void World::enabled_replies(std::vector<Action>& actions) const noexcept {
                     actions.push_back({Verb::stray_reply, i});
                 break;
         }
+    }
+}
+
+void World::enabled_steps(std::vector<Action>& actions) const noexcept {
+    if (take_due_) actions.push_back({Verb::take_now, 0});
+    for (std::uint8_t i = 0; i < scenario_.commands.size(); ++i) {
+        if (taken_[i] == nullptr) continue;
+        actions.push_back({Verb::finish_step, i});
+        for (const Verb verb : {Verb::error_step, Verb::bad_step})
+            if (left_[number(verb)] > 0) actions.push_back({verb, i});
     }
 }
 
