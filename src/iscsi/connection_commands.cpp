@@ -56,6 +56,7 @@ void Connection::read_command(CommandSlot& slot, const ScsiCommandHeader& reques
     slot.reads = request.read;
     slot.writes = request.write;
     slot.expected_length = request.read || request.write ? request.expected_length : 0;
+    slot.offered = 0;
     std::copy(request.cdb.begin(), request.cdb.end(), slot.cdb.begin());
     slot.cdb_length = static_cast<std::uint8_t>(request.cdb.size());
     constexpr std::uint8_t aca = 4;  // nothing here can establish one
@@ -82,6 +83,8 @@ void Connection::prepare_transfer(CommandSlot& slot) noexcept {
     } else {
         const scsi::Transfer transfer = slot.unit->transfer_of(cdb);
         bytes = transfer.bytes;
+        if (slot.writes && transfer.direction != scsi::Transfer::Direction::in)
+            slot.offered = slot.expected_length;
         if (transfer.direction == scsi::Transfer::Direction::out) {
             slot.moves_out = bytes;
             slot.wanted = slot.writes ? std::min(transfer.bytes, slot.expected_length) : 0;

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "iscsi/test_initiator.h"
 #include "iscsi/test_target.h"
 
@@ -224,6 +226,21 @@ TEST_F(ConnectionTest, ResidualsOfWrites) {
         EXPECT_EQ(outcome.residual_count, count) << what;
     }
     EXPECT_EQ(initiator.read(21, 1).data, Bytes(512));
+    expect_nothing_left();
+}
+
+TEST_F(ConnectionTest, MoreDataThanACompareAndWriteTakesIsRefused) {
+    log_in();
+    Bytes cdb(16);
+    cdb[0] = 0x89;
+    // Twice the blocks it names; 256 blocks are none in a field of one byte.
+    for (const auto& [blocks, expected, sense] :
+         {std::tuple{1U, 1024U, 0U}, {1U, 1536U, 0x052400U}, {0U, 512U * 512U, 0x052400U}}) {
+        cdb[13] = static_cast<std::uint8_t>(blocks);
+        const Outcome outcome =
+            initiator.run(initiator.command(cdb, Initiator::writes, expected), Bytes(expected));
+        EXPECT_EQ(outcome.sense, sense) << blocks << " " << expected;
+    }
     expect_nothing_left();
 }
 

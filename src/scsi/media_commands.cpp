@@ -109,7 +109,7 @@ Decision decode_compare_and_write(const Context& context) noexcept {
     // More data than the CDB asks for is harmless elsewhere. Here the CDB says where the buffer is
     // divided, and writing the wrong half is worse than refusing.
     const std::uint64_t bytes = 2 * range.blocks * context.disk.block_size;
-    if (range.blocks != 0 && context.command.data_length > bytes) return invalid_field();
+    if (context.command.data_length > bytes) return invalid_field();
     return transfer(context, request, 2 * range.blocks);
 }
 

@@ -219,6 +219,7 @@ TEST(ShortOffers, AreWrittenInWholeBlocksWhereTheHostAllowsThem) {
 
 TEST(CompareAndWrite, NeedsTwiceItsBlocksAndNoMore) {
     EXPECT_EQ(ask({}, 1000, compare_and_write_cdb(0, 0), 0).result, is_good);
+    EXPECT_EQ(ask({}, 1000, compare_and_write_cdb(0, 0), 1024).result, is_invalid_field);
     EXPECT_EQ(ask({}, 1000, compare_and_write_cdb(1001, 0), 0).result, is_out_of_range);
     for (const unsigned blocks : {1U, 2U, 255U}) {
         const auto cdb = compare_and_write_cdb(0, static_cast<std::uint8_t>(blocks));
