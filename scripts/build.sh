@@ -6,5 +6,6 @@ set -euo pipefail
 
 need "${packages_build[@]}"
 build_shipped
-ls -l out/windows
-echo "built: out/windows"
+build_native_client
+ls -l out/windows out/native
+echo "built: out/windows, out/native"

@@ -25,7 +25,7 @@ need() {
 }
 
 packages_build=(git cmake ninja-build ccache pkg-config g++ clang-19 lld-19 llvm-19 g++-mingw-w64-x86-64-posix
-    mingw-w64 libcli11-dev nlohmann-json3-dev nettle-dev libgtest-dev libgmock-dev python3)
+    mingw-w64 libasio-dev libcli11-dev nlohmann-json3-dev nettle-dev libgtest-dev libgmock-dev python3)
 packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3 libevtx1)
 packages_lab=(wine wine64 python3)
 packages_servers=(nbdkit qemu-utils nbd-server)
@@ -65,6 +65,13 @@ build() {
         echo "run: building $preset failed" >&2
         return 1
     fi
+}
+
+# build_native_client: wnbd-client for this machine, in out/native.
+build_native_client() {
+    build native wnbd-client || return 1
+    mkdir -p out/native
+    strip -o out/native/wnbd-client build/native/wnbd-client
 }
 
 # build_shipped: the Windows binaries, in out/windows; debug information stays in build/windows.

@@ -175,12 +175,17 @@ void declare_options(CLI::App& parser, const CommandSpec& command) {
 
 std::string Arguments::text(std::string_view name) const {
     const auto found = values_.find(name);
-    return found == values_.end() ? std::string{} : found->second;
+    return found == values_.end() ? std::string{} : found->second.front();
+}
+
+std::vector<std::string> Arguments::texts(std::string_view name) const {
+    const auto found = values_.find(name);
+    return found == values_.end() ? std::vector<std::string>{} : found->second;
 }
 
 std::uint64_t Arguments::number(std::string_view name, std::uint64_t fallback) const {
     const auto found = values_.find(name);
-    return found == values_.end() ? fallback : parse_size(found->second).value_or(fallback);
+    return found == values_.end() ? fallback : parse_size(found->second.front()).value_or(fallback);
 }
 
 OutputFormat Arguments::format() const {
@@ -226,15 +231,16 @@ Result<Arguments, UsageError> parse_arguments(const CommandSpec& command,
     for (const OptionSpec* option : all_options(command)) {
         const auto& given = parser.get_option("--" + std::string(option->name))->results();
         if (given.empty()) continue;
-        if (option->kind != ValueKind::none && given.size() > 1) {
+        if (option->kind != ValueKind::none && given.size() > 1 && !option->repeatable) {
             return Failure{UsageError{"option " + quoted(option->name) +
                                       " cannot be specified more than once"}};
         }
-        if (!is_valid(*option, given.front())) {
-            return Failure{UsageError{"the argument ('" + given.front() + "') for option " +
+        for (const std::string& value : given) {
+            if (is_valid(*option, value)) continue;
+            return Failure{UsageError{"the argument ('" + value + "') for option " +
                                       quoted(option->name) + " is invalid"}};
         }
-        arguments.values_.emplace(option->name, given.front());
+        arguments.values_.emplace(option->name, given);
     }
     if (arguments.has("help")) return arguments;
     for (const OptionSpec& positional : command.positionals) {

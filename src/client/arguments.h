@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "client/command_table.h"
@@ -30,6 +31,9 @@ class Arguments {
     /// The text given, or empty.
     [[nodiscard]] std::string text(std::string_view name) const;
 
+    /// All that were given, in their order.
+    [[nodiscard]] std::vector<std::string> texts(std::string_view name) const;
+
     /// The number or size given, or `fallback`. Numbers were checked when they were read.
     [[nodiscard]] std::uint64_t number(std::string_view name, std::uint64_t fallback) const;
 
@@ -40,7 +44,7 @@ class Arguments {
                                                          std::span<const std::string> words,
                                                          OutputFormat default_format);
 
-    std::map<std::string, std::string, std::less<>> values_;
+    std::map<std::string, std::vector<std::string>, std::less<>> values_;
     OutputFormat default_format_ = OutputFormat::table;
 };
 

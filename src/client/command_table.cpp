@@ -40,6 +40,7 @@ constexpr std::array<string_view, 3> help_names{"help", "-h", "--help"};
 constexpr std::array<string_view, 2> list_names{"list", "ls"};
 constexpr std::array<string_view, 1> show_names{"show"};
 constexpr std::array<string_view, 1> map_names{"map"};
+constexpr std::array<string_view, 1> serve_names{"serve"};
 constexpr std::array<string_view, 2> unmap_names{"unmap", "rm"};
 constexpr std::array<string_view, 1> resize_names{"resize"};
 constexpr std::array<string_view, 1> stats_names{"stats"};
@@ -72,6 +73,23 @@ constexpr std::array map_positionals{
         .kind = text,
         .description = "The NBD server's name or address, or an NBD URI such as "
                        "nbd://server:10809/export. Left out with --memory or --file.",
+    },
+};
+constexpr std::array serve_positionals{
+    OptionSpec{
+        .name = "target-name",
+        .kind = text,
+        .description =
+            "The target's name: a whole iSCSI name such as iqn.2026-11.org.example:disk0, "
+            "or its last part.",
+        .required = true,
+    },
+    OptionSpec{
+        .name = "backend",
+        .kind = text,
+        .description =
+            "What is served: an NBD URI such as nbd://server:10809/export. Left out with "
+            "--memory or --file.",
     },
 };
 constexpr std::array resize_positionals{
@@ -169,6 +187,93 @@ constexpr std::array map_options{
         .source = ValueSource::file,
     },
 };
+constexpr std::array serve_options{
+    OptionSpec{
+        .name = "file",
+        .kind = text,
+        .description = "Serve this raw image file.",
+        .source = ValueSource::file,
+    },
+    OptionSpec{
+        .name = "size",
+        .kind = size,
+        .description = "With --file: create the file with this size when there is none. Bytes, or "
+                       "with a suffix K, M, G or T.",
+    },
+    OptionSpec{
+        .name = "memory",
+        .kind = size,
+        .description = "Serve this much memory of this process.",
+    },
+    OptionSpec{
+        .name = "lun",
+        .kind = text,
+        .description = "Serve another logical unit: an NBD URI, file:PATH or memory:SIZE. Can be "
+                       "given several times; units are numbered in their order.",
+        .repeatable = true,
+    },
+    OptionSpec{
+        .name = "listen",
+        .kind = text,
+        .description = "Where to listen: an address or a name, and with a colon a port. Default: "
+                       "127.0.0.1:3260. Port 0 takes a free one. Can be given several times.",
+        .repeatable = true,
+    },
+    OptionSpec{
+        .name = "allow-anyone",
+        .description =
+            "Listen on other than loopback addresses though no CHAP secret is asked for.",
+    },
+    OptionSpec{
+        .name = "chap-user",
+        .kind = text,
+        .description =
+            "The name that initiators prove to have. The secret is in --chap-secret-file "
+            "or in the environment, WNBD_CHAP_SECRET.",
+    },
+    OptionSpec{
+        .name = "chap-secret-file",
+        .kind = text,
+        .description = "A file whose first line is their secret, 12 to 255 bytes.",
+        .source = ValueSource::file,
+    },
+    OptionSpec{
+        .name = "mutual-user",
+        .kind = text,
+        .description = "The name that the target proves to have to an initiator that asks. The "
+                       "secret is in --mutual-secret-file or in WNBD_MUTUAL_SECRET.",
+    },
+    OptionSpec{
+        .name = "mutual-secret-file",
+        .kind = text,
+        .description = "A file whose first line is the target's secret.",
+        .source = ValueSource::file,
+    },
+    OptionSpec{
+        .name = "block-size",
+        .kind = number32,
+        .description = "The units' block size in bytes, 512 or 4096. Default: 512.",
+    },
+    OptionSpec{
+        .name = "physical-block-size",
+        .kind = number32,
+        .description = "What initiators are told to align to, in bytes: the block size times a "
+                       "power of two. Default: the block size.",
+    },
+    OptionSpec{.name = "read-only", .description = "Refuse writes."},
+    OptionSpec{
+        .name = "serial",
+        .kind = text,
+        .description = "The serial number. Default: the last part of the target's name. Further "
+                       "units have their number behind it.",
+    },
+    OptionSpec{
+        .name = "naa",
+        .kind = text,
+        .description = "The unit's NAA identifier: 16 or 32 hexadecimal digits. Default: made from "
+                       "the serial number.",
+    },
+};
 constexpr std::array unmap_options{
     OptionSpec{
         .name = "hard-disconnect",
@@ -218,6 +323,8 @@ constexpr std::array command_table{
     CommandSpec{show_names, "Show all that is known of a disk.", name_positional, {}},
     CommandSpec{map_names, "Map a disk and serve it until it is removed.", map_positionals,
                 map_options},
+    CommandSpec{serve_names, "Serve disks as an iSCSI target until Ctrl-C.", serve_positionals,
+                serve_options},
     CommandSpec{unmap_names, "Remove a disk.", name_positional, unmap_options},
     CommandSpec{resize_names, "Tell Windows that a disk has another size.", resize_positionals, {}},
     CommandSpec{stats_names, "Show a disk's counters.", name_positional, {}},

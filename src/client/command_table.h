@@ -42,6 +42,8 @@ struct OptionSpec {
     /// Costs data: `--h` never means this, since it may be meant to ask for help.
     bool destructive = false;
     ValueSource source = ValueSource::anywhere;
+    /// May be given more than once.
+    bool repeatable = false;
 };
 
 struct CommandSpec {

@@ -8,8 +8,12 @@
 #include "client/command_table.h"
 #include "client/commands/commands.h"
 #include "client/help.h"
+#include "client/output.h"
+#include "client/text.h"
+
+#if defined(_WIN32)
 #include "client/library_log.h"
-#include "client/system.h"
+#endif
 
 namespace wnbd::client {
 namespace {
@@ -19,6 +23,9 @@ using Command = DWORD (*)(const Arguments&);
 constexpr std::pair<std::string_view, Command> command_functions[] = {
     {"version", run_version},
     {"help", run_help},
+    {"serve", run_serve},
+    {"completion", run_completion},
+#if defined(_WIN32)
     {"list", run_list},
     {"show", run_show},
     {"map", run_map},
@@ -35,7 +42,7 @@ constexpr std::pair<std::string_view, Command> command_functions[] = {
     {"ping", run_ping},
     {"reload-config", run_reload_config},
     {"shell", run_shell},
-    {"completion", run_completion},
+#endif
 };
 
 DWORD run(std::span<const std::string> words, OutputFormat default_format) {
@@ -48,11 +55,14 @@ DWORD run(std::span<const std::string> words, OutputFormat default_format) {
     if (arguments.value().has("help")) {
         return print(help_for(*command, arguments.value().format()));
     }
+#if defined(_WIN32)
     use_library_log(arguments.value().has("debug") ? LogUse::debug : LogUse::detail);
+#endif
     for (const auto& [command_name, function] : command_functions) {
         if (command_name == command->names.front()) return function(arguments.value());
     }
-    return ERROR_INTERNAL_ERROR;
+    return refuse(in_quotes(name) + " needs Windows, where the WNBD driver is.",
+                  ERROR_NOT_SUPPORTED);
 }
 
 }  // namespace

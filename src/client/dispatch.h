@@ -2,12 +2,11 @@
 // Finds a command, reads its arguments, runs it.
 #pragma once
 
-#include <windows.h>
-
 #include <span>
 #include <string>
 
 #include "client/arguments.h"
+#include "client/exit_codes.h"
 
 namespace wnbd::client {
 

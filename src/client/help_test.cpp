@@ -20,6 +20,7 @@ TEST(Help, ListsEveryCommandInOrder) {
               "list | ls          List the mapped disks.\n"
               "show               Show all that is known of a disk.\n"
               "map                Map a disk and serve it until it is removed.\n"
+              "serve              Serve disks as an iSCSI target until Ctrl-C.\n"
               "unmap | rm         Remove a disk.\n"
               "resize             Tell Windows that a disk has another size.\n"
               "stats              Show a disk's counters.\n"

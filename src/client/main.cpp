@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// wnbd-client.exe
+// wnbd-client
+#include "client/console.h"
 #include "client/dispatch.h"
-#include "client/system.h"
 
-int main() {
+int main(int argc, char** argv) {
     using namespace wnbd::client;
     const Utf8Console console;
-    return static_cast<int>(run_command(command_line_words(), OutputFormat::table));
+    return exit_status(run_command(command_line_words(argc, argv), OutputFormat::table));
 }

@@ -158,18 +158,10 @@ Refusal plan_server(const Arguments& arguments, MapPlan& plan) {
 }
 
 Refusal plan_physical_block(const Arguments& arguments, WNBD_PROPERTIES& properties) {
-    const std::uint64_t wanted = arguments.number("physical-block-size", 0);
-    if (wanted == 0) return std::nullopt;
-    std::uint8_t exponent = 0;
-    while (std::uint64_t{properties.BlockSize} << exponent < wanted)
-        ++exponent;
-    if (wanted > WNBD_MAX_PHYSICAL_BLOCK_SIZE ||
-        std::uint64_t{properties.BlockSize} << exponent != wanted) {
-        return invalid("Invalid --physical-block-size: " + std::to_string(wanted) +
-                       ". It must be the block size times a power of two, at most " +
-                       std::to_string(WNBD_MAX_PHYSICAL_BLOCK_SIZE) + ".");
-    }
-    WnbdSetPhysicalBlockExponent(&properties, exponent);
+    const auto exponent =
+        physical_block_exponent(arguments.number("physical-block-size", 0), properties.BlockSize);
+    if (!exponent) return invalid(exponent.error());
+    WnbdSetPhysicalBlockExponent(&properties, exponent.value());
     return std::nullopt;
 }
 
@@ -184,10 +176,8 @@ Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pi
     properties.BlockSize =
         static_cast<UINT32>(arguments.number("block-size", WNBD_DEFAULT_BLOCK_SIZE));
     if (properties.BlockSize == 0) properties.BlockSize = WNBD_DEFAULT_BLOCK_SIZE;
-    if (properties.BlockSize != 512 && properties.BlockSize != 4096) {
-        return Failure{invalid("Invalid --block-size: " + std::to_string(properties.BlockSize) +
-                               ". It must be 512 or 4096.")};
-    }
+    if (auto complaint = block_size_complaint(properties.BlockSize); !complaint.empty())
+        return Failure{invalid(std::move(complaint))};
     if (auto refused = plan_physical_block(arguments, properties)) return Failure{*refused};
 
     Refusal refusal;

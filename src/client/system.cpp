@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "client/system.h"
 
-#include <atomic>
-#include <cstdio>
 #include <memory>
 #include <utility>
 
 #include "client/library_log.h"
-#include "client/words.h"
 #include "wnbd.h"
 
 namespace wnbd::client {
@@ -21,19 +18,6 @@ std::string utf8_from_wide(std::wstring_view wide) {
     std::string text(bytes > 0 ? static_cast<std::size_t>(bytes) : 0, '\0');
     WideCharToMultiByte(CP_UTF8, 0, wide.data(), units, text.data(), bytes, nullptr, nullptr);
     return text;
-}
-
-std::atomic<OutputFormat> message_format{OutputFormat::table};
-
-bool as_json() noexcept {
-    return message_format.load(std::memory_order_relaxed) == OutputFormat::json;
-}
-
-void write_error_line(std::string line) {
-    // One write, so that the line stays whole beside those of the library's log.
-    line += '\n';
-    std::fwrite(line.data(), 1, line.size(), stderr);
-    std::fflush(stderr);
 }
 
 constexpr DWORD setup_error = APPLICATION_ERROR_MASK | ERROR_SEVERITY_ERROR;
@@ -55,58 +39,13 @@ DWORD report(Task task, std::string_view what, DWORD code, DWORD adapter_code,
     const FailureCause cause{
         .detail = std::move(detail), .task = task, .code = code, .adapter_code = adapter_code};
     const std::string reason = system_error_text(code);
-    write_error_line(as_json() ? json_line(failure_record(what, reason, cause))
-                               : "wnbd-client: " + failure_text(what, reason, cause));
+    write_error_line(message_format() == OutputFormat::json
+                         ? json_line(failure_record(what, reason, cause))
+                         : "wnbd-client: " + failure_text(what, reason, cause));
     return code;
 }
 
 }  // namespace
-
-Utf8Console::Utf8Console() noexcept : previous_code_page_(GetConsoleOutputCP()) {
-    SetConsoleOutputCP(CP_UTF8);
-}
-
-Utf8Console::~Utf8Console() {
-    std::fflush(stdout);
-    if (previous_code_page_ != 0) SetConsoleOutputCP(previous_code_page_);
-}
-
-std::vector<std::string> command_line_words() {
-    return split_command_line(utf8_from_wide(GetCommandLineW()));
-}
-
-DWORD print(std::string_view text) {
-    const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-    return written && std::fflush(stdout) == 0 ? ERROR_SUCCESS : ERROR_WRITE_FAULT;
-}
-
-void use_message_format(OutputFormat format) noexcept {
-    message_format.store(format, std::memory_order_relaxed);
-}
-
-void print_error(std::string_view text) {
-    write_error_line(as_json() ? json_line({{"Note", std::string(text)}}) : std::string(text));
-}
-
-void print_complaint(std::string_view text) {
-    print_error(as_json() ? std::string(text) : "wnbd-client: " + std::string(text));
-}
-
-DWORD refuse(std::string_view text, DWORD code) {
-    write_error_line(as_json() ? json_line(refusal_record(text, code, {}))
-                               : "wnbd-client: " + std::string(text));
-    return code;
-}
-
-DWORD report_unknown_command(std::string_view name, std::string_view remedy) {
-    const std::string text = "Unknown command: " + std::string(name);
-    if (as_json()) {
-        write_error_line(json_line(refusal_record(text, ERROR_INVALID_PARAMETER, remedy)));
-    } else {
-        write_error_line(remedy.empty() ? text : text + "\n\n" + std::string(remedy));
-    }
-    return ERROR_INVALID_PARAMETER;
-}
 
 std::string system_error_text(DWORD code) {
     // SetupAPI's own codes have their texts under another number.
@@ -133,10 +72,6 @@ DWORD report_failure(Task task, std::string_view what, DWORD code, std::string d
 
 DWORD report_adapter_failure(std::string_view what, DWORD code, DWORD adapter_code) {
     return report(Task::other, what, code, adapter_code);
-}
-
-DWORD report_missing(std::string_view what) {
-    return refuse("Missing " + std::string(what) + ".", ERROR_INVALID_PARAMETER);
 }
 
 }  // namespace wnbd::client

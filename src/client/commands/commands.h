@@ -3,10 +3,9 @@
 // exit code: a Win32 error, 0 on success.
 #pragma once
 
-#include <windows.h>
-
 #include "client/arguments.h"
 #include "client/command_table.h"
+#include "client/exit_codes.h"
 
 namespace wnbd::client {
 
@@ -14,6 +13,7 @@ DWORD run_version(const Arguments& arguments);
 DWORD run_help(const Arguments& arguments);
 DWORD run_list(const Arguments& arguments);
 DWORD run_show(const Arguments& arguments);
+DWORD run_serve(const Arguments& arguments);
 DWORD run_map(const Arguments& arguments);
 DWORD run_unmap(const Arguments& arguments);
 DWORD run_resize(const Arguments& arguments);

@@ -6,13 +6,21 @@
 
 #include "client/candidates.h"
 #include "client/commands/commands.h"
+#include "client/output.h"
+#include "client/text.h"
+
+#if defined(_WIN32)
 #include "client/commands/growing_list.h"
 #include "client/mapped_disks.h"
 #include "client/system.h"
-#include "client/text.h"
+#else
+#include <cstdlib>
+#endif
 
 namespace wnbd::client {
 namespace {
+
+#if defined(_WIN32)
 
 std::vector<std::string> disk_names() {
     std::vector<WNBD_CONNECTION_INFO> disks;
@@ -47,6 +55,24 @@ std::string line_to_complete() {
     if (length >= text.size()) return {};
     return utf8_from_utf16(std::span<const wchar_t>(text.data(), length));
 }
+
+#else
+
+// Without the driver there is nothing to name.
+std::vector<std::string> disk_names() {
+    return {};
+}
+
+std::vector<KnownOption> driver_options() {
+    return {};
+}
+
+std::string line_to_complete() {
+    const char* const line = std::getenv(std::string(completion_line_variable).c_str());
+    return line == nullptr ? std::string{} : line;
+}
+
+#endif
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 #include "client/help.h"
 
 #include "client/commands/commands.h"
-#include "client/system.h"
+#include "client/output.h"
 
 namespace wnbd::client {
 

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// An iSCSI target that this process serves: backends, logical units and sockets in one piece.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "client/chap_secret.h"
+#include "client/exit_codes.h"
+#include "client/serve_plan.h"
+#include "iscsi/server.h"
+#include "iscsi/target.h"
+
+namespace wnbd::client {
+
+/// Made and stopped by one thread.
+class ServedTarget {
+  public:
+    struct Refusal {
+        std::string text;  // why not, to be put behind a colon; one line
+        DWORD code = ERROR_SUCCESS;
+    };
+
+    /// Opens the backends and serves from now on. `log` outlives it; any thread writes to it.
+    [[nodiscard]] static Result<std::unique_ptr<ServedTarget>, Refusal> start(
+        const ServePlan& plan, const ChapCredentials& credentials, iscsi::Log& log);
+    ~ServedTarget();
+    ServedTarget(const ServedTarget&) = delete;
+    ServedTarget& operator=(const ServedTarget&) = delete;
+
+    [[nodiscard]] iscsi::Target& target() noexcept { return *target_; }
+    [[nodiscard]] const iscsi::Server& server() const noexcept { return *server_; }
+
+    /// Has the initiators log out, which have `patience` for it, flushes the backends and closes
+    /// them. Empty, or one line that says what may not have been written. Idempotent.
+    [[nodiscard]] std::string stop(std::chrono::milliseconds patience);
+
+  private:
+    ServedTarget() = default;
+    [[nodiscard]] Refusal open_units(const ServePlan& plan);
+    [[nodiscard]] Refusal listen(const ServePlan& plan, iscsi::Log& log);
+
+    std::unique_ptr<iscsi::Target> target_;
+    std::vector<backend::Backend*> backends_;  // the units'
+    std::unique_ptr<iscsi::Server> server_;    // goes before the target
+};
+
+}  // namespace wnbd::client
