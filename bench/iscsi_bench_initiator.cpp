@@ -161,6 +161,7 @@ void run(Load& load, const Over& over) {
 
 Measurement measure_initiator(const std::string& url, int server, const IscsiLoad& load) try {
     std::vector<std::unique_ptr<Load>> loads;
+    loads.reserve(load.sessions);
     for (unsigned index = 0; index < load.sessions; ++index)
         loads.push_back(std::make_unique<Load>(url, load.cell, load.order));
     const auto server_cpu = cpu_of(server);
