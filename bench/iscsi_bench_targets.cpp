@@ -14,6 +14,7 @@ namespace wnbd::bench {
 namespace {
 
 constexpr const char* tmpfs = "/dev/shm";
+constexpr const char* iqn = "iqn.2026-01.org.wnbd.bench:disk";
 
 /// A file of zeroes, not sparse.
 void make_file(const std::string& path, std::uint64_t size) {
@@ -50,7 +51,6 @@ class Tgt final : public IscsiTarget {
     [[nodiscard]] pid_t process() const noexcept override { return server_.process(); }
 
   private:
-    static constexpr const char* iqn = "iqn.2026-01.org.wnbd.bench:tgt";
     static constexpr const char* control_port = "1";
 
     static void control(const std::string& arguments) {
@@ -73,7 +73,7 @@ class Ours final : public IscsiTarget {
           directory_(tmpfs),
           port_(test::free_port()),
           server_(command(program, option, size), "", port_),
-          url_(url_of(port_, "iqn.2026-01.org.wnbd:bench", 0)) {}
+          url_(url_of(port_, iqn, 0)) {}
     [[nodiscard]] const char* name() const noexcept override { return name_; }
     [[nodiscard]] const std::string& url() const noexcept override { return url_; }
     [[nodiscard]] pid_t process() const noexcept override { return server_.process(); }
@@ -82,14 +82,14 @@ class Ours final : public IscsiTarget {
     [[nodiscard]] std::vector<std::string> command(const std::string& program,
                                                    const std::string& option,
                                                    std::uint64_t size) const {
-        std::vector<std::string> words{program, "serve", "bench"};
+        std::vector<std::string> words{program, "serve", iqn};
         if (option == "--memory") {
             words.insert(words.end(), {option, std::to_string(size)});
         } else {
             make_file(directory_.file("disk"), size);
             words.insert(words.end(), {option, directory_.file("disk")});
         }
-        words.insert(words.end(), {"--portal", "127.0.0.1:" + std::to_string(port_)});
+        words.insert(words.end(), {"--listen", "127.0.0.1:" + std::to_string(port_)});
         return words;
     }
 
