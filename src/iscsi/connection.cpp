@@ -73,7 +73,7 @@ void Connection::tick(std::uint64_t now_ms) noexcept {
         return;
     }
     if (phase_ != Phase::full_feature || settings_.nop_interval_seconds == 0) return;
-    if (ping_ms_ != 0 && last_received_ms_ > ping_ms_) ping_ms_ = 0;  // any PDU is a sign of life
+    if (ping_ms_ != 0 && last_received_ms_ >= ping_ms_) ping_ms_ = 0;  // any PDU is a sign of life
     if (ping_ms_ != 0) {
         if (now_ms - ping_ms_ > settings_.nop_timeout_seconds * second)
             break_off("the initiator no longer answers");
@@ -123,10 +123,12 @@ void Connection::detach() noexcept {
 
 /// What has ended meanwhile; and when nothing is left under way, the end.
 void Connection::settle() noexcept {
+    serve_started();
     take_posted();
     // Room may have come up for PDUs that wait in the buffer.
     while (reader_.held() && takes_pdus()) {
         run_reader();
+        serve_started();
         take_posted();
     }
     if (phase_ != Phase::detached || running_ > 0 || endings_used_ > 0) return;

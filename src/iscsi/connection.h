@@ -192,6 +192,7 @@ class Connection final : private PduSink,
     void deliver(CommandSlot& slot) noexcept;
     void proceed(CommandSlot& slot) noexcept;
     void run(CommandSlot& slot) noexcept;
+    void serve_started() noexcept;
     void end_running(CommandSlot& slot) noexcept;
     void end_quietly(CommandSlot& slot) noexcept;
     void note_lost(std::uint32_t task_tag) noexcept;
@@ -270,6 +271,7 @@ class Connection final : private PduSink,
     CommandTable commands_;
     std::uint32_t immediate_count_ = 0;
     std::uint32_t running_ = 0;
+    LogicalUnit* started_ = nullptr;                   // has tasks that nobody serves yet
     std::array<std::uint32_t, lost_max> lost_tags_{};  // of whom data-out may still come
     std::size_t lost_next_ = 0;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // SCSI commands from their PDU to the logical unit.
 #include <algorithm>
+#include <utility>
 
 #include "iscsi/connection_work.h"
 #include "iscsi/target_commands.h"
@@ -239,7 +240,14 @@ void Connection::run(CommandSlot& slot) noexcept {
         return answer(
             slot, answer_for_target(slot.unit != nullptr, target_.units().size(), cdb, slot.data));
     ++running_;
+    if (started_ != slot.unit) serve_started();
+    started_ = slot.unit;
     if (slot.unit->start(slot) == LogicalUnit::Start::answered) end_running(slot);
+}
+
+/// All that one receive has brought goes to the backend together.
+void Connection::serve_started() noexcept {
+    if (started_ != nullptr) std::exchange(started_, nullptr)->serve();
 }
 
 void Connection::end_running(CommandSlot& slot) noexcept {

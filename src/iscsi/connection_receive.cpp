@@ -150,6 +150,7 @@ void Connection::run_early() noexcept {
 }
 
 void Connection::run_request(HeaderView header, std::span<const std::uint8_t> data) noexcept {
+    serve_started();  // an abort or a logout is not to come before what was sent before it
     switch (static_cast<Opcode>(opcode_of(header))) {
         case Opcode::nop_out: return answer_nop(read_nop_out(header), data);
         case Opcode::task_management_request:

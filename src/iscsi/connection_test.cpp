@@ -378,6 +378,36 @@ TEST_F(ConnectionTest, NopIsEchoed) {
     EXPECT_FALSE(initiator.next());
 }
 
+TEST_F(ConnectionTest, WhatComesTogetherGoesToTheBackendTogether) {
+    log_in();
+    Bytes wire;
+    for (unsigned i = 0; i < 5; ++i) {
+        const Bytes one =
+            initiator.encode(initiator.command(Initiator::read10(i, 1), Initiator::reads, 512));
+        wire.insert(wire.end(), one.begin(), one.end());
+    }
+    initiator.feed(wire);
+    for (unsigned i = 0; i < 5; ++i)
+        EXPECT_TRUE(initiator.next());
+    EXPECT_EQ(served.backend().batches, std::vector<std::size_t>{5});
+    expect_nothing_left();
+}
+
+TEST_F(ConnectionTest, WhatCameBeforeALogoutIsDoneBeforeIt) {
+    log_in();
+    Bytes wire =
+        initiator.encode(initiator.command(Initiator::read10(0, 1), Initiator::reads, 512));
+    const Bytes logout = initiator.encode({.opcode = Opcode::logout_request, .task_tag = 9});
+    wire.insert(wire.end(), logout.begin(), logout.end());
+    initiator.feed(wire);
+    const auto data = initiator.next();
+    ASSERT_TRUE(data);
+    EXPECT_EQ(data->opcode(), Opcode::data_in);
+    const auto reply = initiator.next();
+    ASSERT_TRUE(reply);
+    EXPECT_EQ(reply->opcode(), Opcode::logout_response);
+}
+
 TEST_F(ConnectionTest, ASilentInitiatorIsAskedAndThenDropped) {
     log_in();
     initiator.connection.tick(initiator.now_ms + 31'000);
@@ -395,6 +425,19 @@ TEST_F(ConnectionTest, ASilentInitiatorIsAskedAndThenDropped) {
     EXPECT_TRUE(initiator.next());
     initiator.connection.tick(initiator.now_ms + 62'000);
     EXPECT_TRUE(initiator.connection.finished());
+}
+
+TEST_F(ConnectionTest, AnAnswerWithinTheSameMillisecondCounts) {
+    log_in();
+    initiator.now_ms += 31'000;
+    initiator.connection.tick(initiator.now_ms);
+    ASSERT_TRUE(initiator.next());
+    test::Request pong{.immediate = true, .task_tag = no_tag};
+    pong.bytes_20 = {0, 0, 0, 1};
+    initiator.send(pong);
+    initiator.connection.tick(initiator.now_ms + 31'000);  // asks again
+    EXPECT_TRUE(initiator.next());
+    EXPECT_FALSE(initiator.connection.finished());
 }
 
 TEST_F(ConnectionTest, ALoginThatTakesTooLongIsCutOff) {

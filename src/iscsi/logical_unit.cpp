@@ -60,11 +60,8 @@ LogicalUnit::Start LogicalUnit::start(Task& task) noexcept {
         .map = this};
     task.cause = engine::Cause::answered;
     switch (disk_.start(&task, command, task.answer)) {
-        case engine::Disk::Start::pending: pump(); return Start::pending;
-        case engine::Disk::Start::answered:
-            // PREEMPT AND ABORT ends commands, which may let others run.
-            pump();
-            return Start::answered;
+        case engine::Disk::Start::pending: return Start::pending;
+        case engine::Disk::Start::answered: return Start::answered;
         case engine::Disk::Start::full: task.answer = task_set_full; return Start::answered;
         case engine::Disk::Start::no_device: break;
     }
@@ -85,9 +82,8 @@ UnitJob* LogicalUnit::next_job() noexcept {
     }
 }
 
-/// Serves what there is to serve. Steps that the backend completes within submit() end here, in
-/// this loop; the others on the backend's thread, by job_over().
-void LogicalUnit::pump() noexcept {
+/// Whatever the backend does not complete within submit() ends by job_over().
+void LogicalUnit::serve() noexcept {
     UnitJob* jobs[batch_max];
     backend::Request* pieces[batch_max];
     for (;;) {
@@ -124,7 +120,7 @@ void LogicalUnit::job_over(UnitJob& job) noexcept {
     const bool open = disk_.acquire();
     end_step(job);
     if (!open) return;
-    pump();
+    serve();
     disk_.release();
 }
 
@@ -152,7 +148,7 @@ void LogicalUnit::reset(Drain& drain) noexcept {
 /// Those that were ended may have kept others from running.
 void LogicalUnit::drained(const engine::Disk::Drain& result, Drain& drain) noexcept {
     if (result.finished) drain.done(drain);
-    pump();
+    serve();
 }
 
 void LogicalUnit::complete(void* srb, engine::Cause cause, const scsi::Answer& answer) noexcept {

@@ -19,11 +19,11 @@
 namespace wnbd::iscsi {
 
 /// Thread-safe. A task's whole life in it is: start(), then TaskOwner::completed() unless start()
-/// said otherwise. Commands run on the thread that starts them, or on the backend's.
+/// said otherwise. Commands run on a thread that calls serve(), or on the backend's.
 class LogicalUnit final : private engine::Port, private UnitJob::Owner, private scsi::BlockMap {
   public:
     enum class Start : std::uint8_t {
-        pending,   // completed() follows, or has been called
+        pending,   // completed() follows after serve(), or has been called
         answered,  // task.cause and task.answer are set; completed() is not called
     };
 
@@ -42,7 +42,11 @@ class LogicalUnit final : private engine::Port, private UnitJob::Owner, private 
     [[nodiscard]] scsi::Transfer transfer_of(std::span<const std::uint8_t> cdb) const noexcept {
         return scsi::transfer_of(disk_.description(), cdb);
     }
+    /// serve() has to follow soon on the same thread; several tasks may be started before it.
     [[nodiscard]] Start start(Task& task) noexcept;
+    /// Serves what was started, together: a backend behind a network sends it in one go. Steps that
+    /// the backend completes within submit() end in here, the others on the backend's thread.
+    void serve() noexcept;
 
     /// Begins to end tasks; `done` is called once, from any thread, possibly before this returns,
     /// when the last of them is over (each has had its completed() before, with
@@ -94,7 +98,6 @@ class LogicalUnit final : private engine::Port, private UnitJob::Owner, private 
     void job_over(UnitJob& job) noexcept override;
 
     [[nodiscard]] UnitJob* next_job() noexcept;
-    void pump() noexcept;
     void end_step(UnitJob& job) noexcept;
     void drained(const engine::Disk::Drain& result, Drain& drain) noexcept;
 

@@ -76,6 +76,7 @@ class LogicalUnitTest : public testing::Test {
     /// Starts it and counts an immediate answer as a completion.
     void start(Command& command) {
         if (unit->start(command) == LogicalUnit::Start::answered) ++command.completions;
+        unit->serve();
     }
     void run(Command& command) {
         start(command);

@@ -34,6 +34,10 @@ class TestBackend final : public backend::Backend {
         else
             serve(request);
     }
+    void submit_many(std::span<backend::Request* const> requests) noexcept override {
+        batches.push_back(requests.size());
+        Backend::submit_many(requests);
+    }
     void close() noexcept override { closed = true; }
 
     void release_one() {
@@ -60,6 +64,7 @@ class TestBackend final : public backend::Backend {
     bool closed = false;
     backend::Error fail = backend::Error::none;
     std::vector<Seen> seen;
+    std::vector<std::size_t> batches;  // how many requests came together
     std::vector<backend::Request*> held;
 };
 
