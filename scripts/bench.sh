@@ -14,9 +14,9 @@ bench_nbd() {
 
 bench_iscsi() {
     say "the iSCSI target beside tgt, under the same initiator (libiscsi)"
-    build native iscsi_bench
+    build native iscsi_bench && build_native_client
     rm -f out/bench/iscsi.jsonl
-    build/native/bench/iscsi_bench --json out/bench/iscsi.jsonl
+    build/native/bench/iscsi_bench out/native/wnbd-client --json out/bench/iscsi.jsonl
 }
 
 bench_driver() {

@@ -80,7 +80,8 @@ class LogicalUnitTest : public testing::Test {
     }
     void run(Command& command) {
         start(command);
-        backend.release_all();
+        // Only one that was held: a test that has another backend holds nothing.
+        if (command.completions == 0) backend.release_all();
         ASSERT_EQ(command.completions, 1);
     }
     void fill(std::uint64_t lba, std::uint32_t blocks, std::uint8_t value) {
@@ -92,7 +93,7 @@ class LogicalUnitTest : public testing::Test {
     std::vector<std::uint8_t> read(std::uint64_t lba, std::uint32_t blocks) {
         Command command(read16(lba, blocks), std::size_t{blocks} * block());
         start(command);
-        backend.release_all();
+        if (command.completions == 0) backend.release_all();
         EXPECT_EQ(command.answer.status, Status::good);
         return command.buffer;
     }
