@@ -187,6 +187,9 @@ TEST(Chap, NobodyGetsAroundIt) {
                                 "TargetName=iqn.2026-11.org.example:disk"});
     Talk skips(settings());
     expect_failure(skips.say({}, names), "the initiator does not authenticate itself");
+    Talk dawdles(settings());
+    expect_failure(dawdles.say({.transit = false}, names),
+                   "the initiator does not authenticate itself");
     Talk silent(settings());
     expect_failure(silent.say(security, names), "the initiator does not authenticate itself");
     Talk straight(settings());
