@@ -218,6 +218,37 @@ TEST_F(LogicalUnitTest, CompareAndWriteWritesOnlyWhatCompares) {
     EXPECT_EQ(read(6, 1)[0], 0x22);
 }
 
+TEST_F(LogicalUnitTest, OrWriteAddsToWhatIsThere) {
+    open();
+    const std::uint32_t blocks = (1U << 20) / 512;
+    fill(1, blocks, 0x81);
+    Command combine(cdb16(0x8B, 1, blocks), 1U << 20);
+    for (std::size_t i = 0; i < combine.buffer.size(); ++i)
+        combine.buffer[i] = static_cast<std::uint8_t>(i / 1021);
+    const auto sent = combine.buffer;
+    run(combine);
+    EXPECT_EQ(combine.answer.status, Status::good);
+    const auto back = read(1, blocks);
+    for (std::size_t i = 0; i < sent.size(); ++i)
+        ASSERT_EQ(back[i], sent[i] | 0x81) << i;
+    EXPECT_EQ(read(0, 1)[0], 0);
+}
+
+TEST_F(LogicalUnitTest, WritesEndWhereTheInitiatorsOfferEnds) {
+    open();
+    fill(0, 3, 0x11);
+    Command write(write16(0, 3), 2 * block() + 100);
+    std::fill(write.buffer.begin(), write.buffer.end(), 0x22);
+    run(write);
+    EXPECT_EQ(write.answer.status, Status::good);
+    EXPECT_EQ(read(1, 1)[511], 0x22);
+    EXPECT_EQ(read(2, 1)[0], 0x11);
+    Command swap(compare_and_write(0, 1), 2 * block());
+    swap.offered = static_cast<std::uint32_t>(3 * block());
+    run(swap);
+    EXPECT_EQ(swap.asc(), 0x2400) << "more was offered than the CDB knows of";
+}
+
 TEST_F(LogicalUnitTest, WriteSameRepeatsItsBlock) {
     backend.can.maximum_payload = 300'000;
     open();

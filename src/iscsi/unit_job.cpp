@@ -88,13 +88,13 @@ void UnitJob::prepare_write() noexcept {
     }
 }
 
-/// Compares the piece that was read last with what the command expects. False: it differs, and the
-/// step is over.
-bool UnitJob::compared() noexcept {
+/// Does with the piece that was read last what the command wants. False: it differs from what was
+/// expected, and the step is over.
+bool UnitJob::absorb_piece() noexcept {
     const scsi::Step& step = request_->step;
-    if (step.sink != Sink::compare && step.sink != Sink::compare_repeated_block) return true;
     scsi::Step part = step;
-    if (step.sink == Sink::compare) part.data_offset += read_position_;
+    if (step.sink == Sink::compare || step.sink == Sink::combine)
+        part.data_offset += read_position_;
     part.reply_length = read_length_;
     answer_ = scsi::absorb_reply(*disk_, part, std::span(scratch, read_length_), data_);
     read_position_ += read_length_;
@@ -131,7 +131,7 @@ bool UnitJob::next_piece(backend::Request& piece) noexcept {
         piece.force_unit_access = step.force_unit_access && operation_ != Operation::read;
         piece.may_punch_hole = request_->block.unmap;
         if (operation_ == Operation::flush) return true;
-    } else if (read_length_ != 0 && !compared()) {
+    } else if (read_length_ != 0 && !absorb_piece()) {
         return false;
     }
     if (operation_ == Operation::trim && !next_descriptor()) return false;

@@ -43,7 +43,7 @@ class UnitJob final : public backend::Pieces, public ScratchPool::Borrower {
     void over() noexcept override { owner_->job_over(*this); }
 
     void prepare() noexcept;
-    [[nodiscard]] bool compared() noexcept;
+    [[nodiscard]] bool absorb_piece() noexcept;
     [[nodiscard]] bool next_descriptor() noexcept;
     void prepare_write() noexcept;
 

@@ -62,6 +62,7 @@ enum class Action : std::uint8_t {
     write_same,
     write_and_verify,
     compare_and_write,
+    or_write,
     persistent_reserve_in,
     persistent_reserve_out,
 };

@@ -82,6 +82,13 @@ struct BlockRange {
     return illegal(AdditionalSense::invalid_field_in_cdb);
 }
 
+/// The same, naming the byte of the CDB.
+[[nodiscard]] constexpr Answer invalid_field_at(std::uint8_t byte) noexcept {
+    Answer answer = invalid_field();
+    answer.sense.cdb_field = byte;
+    return answer;
+}
+
 [[nodiscard]] constexpr Answer out_of_range() noexcept {
     return illegal(AdditionalSense::lba_out_of_range);
 }
@@ -103,6 +110,7 @@ Decision decode_write(const Context& context) noexcept;
 Decision decode_write_and_verify(const Context& context) noexcept;
 Decision decode_verify(const Context& context) noexcept;
 Decision decode_compare_and_write(const Context& context) noexcept;
+Decision decode_or_write(const Context& context) noexcept;
 Decision decode_synchronize_cache(const Context& context) noexcept;
 Decision decode_prefetch(const Context& context) noexcept;
 Decision decode_write_same(const Context& context) noexcept;

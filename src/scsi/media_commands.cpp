@@ -113,6 +113,15 @@ Decision decode_compare_and_write(const Context& context) noexcept {
     return transfer(context, request, 2 * range.blocks);
 }
 
+// SBC-3, ORWRITE (16): what is on the medium is ORed into the data, which is then written.
+Decision decode_or_write(const Context& context) noexcept {
+    if (asks_for_protection(context)) return invalid_field();
+    if (context.disk.read_only) return write_protected();
+    BlockRequest request = request_of(Action::or_write, context, block_range(context.cdb));
+    request.force_unit_access = asks_for_fua(context);
+    return transfer(context, request, request.blocks);
+}
+
 // SBC-3, SYNCHRONIZE CACHE. IMMED permits to answer before the flush is done, it does not ask for
 // it: the end is always waited for, so that a failure reaches the one who asked. Zero blocks: up to
 // the end.

@@ -141,6 +141,10 @@ constexpr Operation operations[] = {
     {0x8A, 16, false, 0x00, Needs::nothing, Data::out_blocks, Access::writes, decode_write,
      {0x8A, 0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
       0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x00, 0x05}},
+    // ORWRITE (16)
+    {0x8B, 16, false, 0x00, Needs::combining, Data::out_blocks, Access::writes, decode_or_write,
+     {0x8B, 0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+      0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x00, 0x05}},
     // WRITE AND VERIFY (16)
     {0x8E, 16, false, 0x00, Needs::nothing, Data::out_blocks, Access::writes, decode_write_and_verify,
      {0x8E, 0xF6, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
@@ -236,6 +240,7 @@ std::span<const Operation> operations_of(std::uint8_t opcode) noexcept {
 bool available(const Disk& disk, const Operation& operation) noexcept {
     switch (operation.needs) {
         case Needs::unmap: return disk.unmap_supported;
+        case Needs::combining: return disk.or_write_supported;
         case Needs::stored_reservations: return disk.persistent_reservations_supported;
         case Needs::own_reservations: return !disk.persistent_reservations_supported;
         case Needs::nothing: break;
@@ -264,7 +269,7 @@ Decision decode(const Disk& disk, std::uint64_t block_count, const Command& comm
     bool opcode_known = false;
     const Operation* const operation = find_operation(disk, cdb, opcode_known);
     if (operation == nullptr) {
-        return opcode_known ? invalid_field()  // an unknown service action
+        return opcode_known ? invalid_field_at(1)  // an unknown service action
                             : illegal(AdditionalSense::invalid_command_operation_code);
     }
     if (cdb.size() < operation->cdb_length) return invalid_field();

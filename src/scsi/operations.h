@@ -14,6 +14,7 @@ namespace wnbd::scsi {
 enum class Needs : std::uint8_t {
     nothing,
     unmap,
+    combining,            // the initiator's buffer is the host's to change
     stored_reservations,  // the storage keeps persistent reservations
     own_reservations,     // it does not, so that they are kept here
 };

@@ -17,6 +17,7 @@ Disk full_disk() {
     Disk disk;
     disk.flush_supported = true;
     disk.unmap_supported = true;
+    disk.or_write_supported = true;
     disk.persistent_reservations_supported = true;
     disk.serial[0] = 's';
     return disk;
@@ -104,7 +105,7 @@ TEST(Operations, CapabilitiesDecideWhichCommandsExist) {
         EXPECT_TRUE(plain.contains({opcode, -1}));
         EXPECT_FALSE(full.contains({opcode, -1}));
     }
-    EXPECT_EQ(full.size(), plain.size() + 1 + 1 - 4);
+    EXPECT_EQ(full.size(), plain.size() + 1 + 1 + 1 - 4);
 }
 
 TEST(Operations, TimeoutsDescriptorsFollowEachCommandWhenAskedFor) {

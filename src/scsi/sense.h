@@ -66,6 +66,9 @@ struct Sense {
     std::uint8_t asc = 0;
     std::uint8_t ascq = 0;
     bool information_valid = false;
+    /// Of ILLEGAL REQUEST: the byte of the CDB that is wrong (SPC-4 4.5.2.4.2), where it is known.
+    static constexpr std::uint8_t no_field = 0xFF;
+    std::uint8_t cdb_field = no_field;
     /// Usually the first LBA or byte offset concerned. More than 32 bits need descriptor format.
     std::uint64_t information = 0;
 

@@ -37,6 +37,18 @@ TEST(Sense, DescriptorFormatHoldsSixtyFourBitsOfInformation) {
                            0x00, 0x0A, 0x80, 0, 1, 2, 3, 4,  5, 6, 7, 8}));
 }
 
+TEST(Sense, NamesTheByteOfTheCdbThatIsWrong) {
+    Sense sense(SenseKey::illegal_request, AdditionalSense::invalid_field_in_cdb);
+    sense.cdb_field = 2;
+    Bytes fixed(fixed_sense_length, 0xEE);
+    encode_fixed_sense(sense, fixed);
+    EXPECT_EQ(fixed, (Bytes{0x70, 0, 0x05, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x24, 0, 0, 0xC0, 0, 2}));
+    Bytes descriptor(32, 0xEE);
+    ASSERT_EQ(encode_descriptor_sense(sense, descriptor), 16U);
+    descriptor.resize(16);
+    EXPECT_EQ(descriptor, (Bytes{0x72, 0x05, 0x24, 0, 0, 0, 0, 8, 0x02, 6, 0, 0, 0xC0, 0, 2, 0}));
+}
+
 TEST(Sense, DescriptorFormatWithoutInformationIsEightBytes) {
     Bytes room(32, 0xEE);
     ASSERT_EQ(

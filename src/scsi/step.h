@@ -32,7 +32,14 @@ enum class Source : std::uint8_t {
 };
 
 /// What happens to a step's reply data.
-enum class Sink : std::uint8_t { none, data, compare, compare_repeated_block, discard };
+enum class Sink : std::uint8_t {
+    none,
+    data,     // into the initiator's buffer
+    combine,  // ORed into it
+    compare,
+    compare_repeated_block,
+    discard,
+};
 
 struct Step {
     Verb verb = Verb::read;
@@ -65,7 +72,8 @@ static_assert(sizeof(UnmapDescriptor) == 16);
 [[nodiscard]] std::optional<Step> next_step(const Disk& disk, const BlockRequest& request,
                                             const Step& done) noexcept;
 
-/// True when the request must run alone on its disk (COMPARE AND WRITE is atomic, SBC-3 5.2).
+/// True when the request must run alone on its disk (COMPARE AND WRITE and ORWRITE are atomic,
+/// SBC-3 5.2, 5.12).
 [[nodiscard]] bool runs_alone(const BlockRequest& request) noexcept;
 
 /// Writes a step's payload to `out`, which holds at least step.payload_length bytes.

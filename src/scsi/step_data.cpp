@@ -59,6 +59,12 @@ void fill_descriptors(const Step& step, std::span<const std::uint8_t> data,
     }
 }
 
+void combine(std::span<const std::uint8_t> from, std::span<std::uint8_t> to) noexcept {
+    const std::size_t length = std::min(from.size(), to.size());
+    for (std::size_t i = 0; i < length; ++i)
+        to[i] |= from[i];
+}
+
 Answer miscompare(std::size_t offset) noexcept {
     Answer answer = refuse(SenseKey::miscompare, AdditionalSense::miscompare_during_verify);
     answer.sense.information_valid = true;
@@ -138,6 +144,7 @@ Answer absorb_reply(const Disk& disk, const Step& step, std::span<const std::uin
         case Sink::data:
             copy_padded(useful, part(data, step.data_offset, step.reply_length));
             break;
+        case Sink::combine: combine(useful, part(data, step.data_offset, step.reply_length)); break;
         case Sink::compare: return compare(step, useful, data);
         case Sink::compare_repeated_block:
             return compare_repeated_block(disk.block_size, step, useful, data);

@@ -65,6 +65,7 @@ Plan plan_of(const Disk& disk, const BlockRequest& request) noexcept {
             plan.add(Verb::read);
             break;
         case Action::compare_and_write:
+        case Action::or_write:
             plan.add(Verb::read);
             plan.add(Verb::write);
             if (flush) plan.add(Verb::flush);
@@ -90,6 +91,8 @@ Step read_step(const Disk& disk, const BlockRequest& request, std::uint64_t posi
     step.force_unit_access = wants_medium(request) && disk.fua_supported;
     if (request.action == Action::read) {
         step.sink = Sink::data;
+    } else if (request.action == Action::or_write) {
+        step.sink = Sink::combine;
     } else if (request.byte_check_repeats) {
         step.sink = Sink::compare_repeated_block;
     } else if (request.byte_check || request.action == Action::compare_and_write) {
@@ -97,7 +100,7 @@ Step read_step(const Disk& disk, const BlockRequest& request, std::uint64_t posi
     } else {
         step.sink = Sink::discard;
     }
-    if (step.sink == Sink::data || step.sink == Sink::compare) {
+    if (step.sink == Sink::data || step.sink == Sink::compare || step.sink == Sink::combine) {
         step.data_offset = static_cast<std::size_t>(position * disk.block_size);
     }
     return step;
@@ -229,7 +232,7 @@ std::optional<Step> next_step(const Disk& disk, const BlockRequest& request,
 }
 
 bool runs_alone(const BlockRequest& request) noexcept {
-    return request.action == Action::compare_and_write;
+    return request.action == Action::compare_and_write || request.action == Action::or_write;
 }
 
 std::size_t transferred(const BlockRequest& request) noexcept {

@@ -243,12 +243,27 @@ TEST_P(Steps, CompareAndWriteKeepsFua) {
     EXPECT_EQ(at(0, 1), Bytes(size, 0x77));
 }
 
-TEST_P(Steps, OnlyCompareAndWriteRunsAlone) {
+TEST_P(Steps, OrWriteAddsItsDataToTheMedium) {
+    model.disk.or_write_supported = true;
+    model.disk.flush_supported = true;
+    const Bytes before = at(3, 2);
+    Bytes data = noise(2 * size, 5);
+    const Bytes sent = data;
+    EXPECT_EQ(run(block_cdb(0x8B, 3, 2, 0x08), data), is_good);
+    EXPECT_THAT(verbs(model), ElementsAre(Verb::read, Verb::write, Verb::flush));
+    Bytes expected = before;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        expected[i] |= sent[i];
+    EXPECT_EQ(at(3, 2), expected);
+}
+
+TEST_P(Steps, OnlyWhatReadsAndWritesAtomicallyRunsAlone) {
     for (unsigned action = 0; action <= static_cast<unsigned>(Action::persistent_reserve_out);
          ++action) {
         BlockRequest request;
         request.action = static_cast<Action>(action);
-        EXPECT_EQ(runs_alone(request), request.action == Action::compare_and_write);
+        EXPECT_EQ(runs_alone(request), request.action == Action::compare_and_write ||
+                                           request.action == Action::or_write);
     }
 }
 

@@ -79,7 +79,8 @@ Decision decode_report_supported_operation_codes(const Context& context) noexcep
     const auto service_action = context.field<std::uint16_t>(4);
     const auto allocation = context.field<std::uint32_t>(6);
     if (options == all_commands) return report_all(context, timeouts, allocation);
-    if (options > service_action_if_any) return invalid_field();
+    constexpr std::uint8_t options_byte = 2;
+    if (options > service_action_if_any) return invalid_field_at(options_byte);
 
     bool exists = false;
     bool has_service_action = false;
@@ -93,8 +94,10 @@ Decision decode_report_supported_operation_codes(const Context& context) noexcep
     }
     // SPC-4, REPORTING OPTIONS: an option that does not fit the opcode is refused, an opcode or a
     // service action that does not exist is reported as such.
-    if (exists && options == without_service_action && has_service_action) return invalid_field();
-    if (exists && options == with_service_action && !has_service_action) return invalid_field();
+    if (exists && options == without_service_action && has_service_action)
+        return invalid_field_at(options_byte);
+    if (exists && options == with_service_action && !has_service_action)
+        return invalid_field_at(options_byte);
     return report_one(context, found, timeouts, allocation);
 }
 
