@@ -47,6 +47,7 @@ struct Driver {
 };
 
 /// Where it lives. Built by DriverEntry: no run-time library runs constructors here.
+// NOLINTNEXTLINE(bugprone-dynamic-static-initializers): constinit says that it is not
 alignas(Driver) extern constinit std::byte driver_storage[sizeof(Driver)];
 
 /// Valid from DriverEntry on.

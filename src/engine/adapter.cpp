@@ -71,6 +71,8 @@ UnitReference Adapter::find_by_name(const char* instance_name) noexcept {
 
 Result<UnitReference, nt::Status> Adapter::create(const WNBD_PROPERTIES& properties, Owner owner,
                                                   std::uint32_t max_requests) noexcept {
+    const scsi::Disk description = describe(properties);
+    if (!scsi::well_formed(description)) return Failure{nt::invalid_parameter};
     UnitReference reference;
     {
         const platform::MutexGuard guard(control_);
@@ -81,8 +83,7 @@ Result<UnitReference, nt::Status> Adapter::create(const WNBD_PROPERTIES& propert
         Unit* const unit = free_unit();
         if (unit == nullptr) return Failure{nt::too_many_addresses};
         const std::uint64_t connection_id = (++last_connection_ << target_bits) | target_of(*unit);
-        if (!unit->disk.prepare(connection_id, describe(properties), properties.BlockCount,
-                                max_requests))
+        if (!unit->disk.prepare(connection_id, description, properties.BlockCount, max_requests))
             return Failure{nt::insufficient_resources};
         unit->properties = properties;
         unit->owner = owner;

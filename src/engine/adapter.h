@@ -90,7 +90,8 @@ class Adapter {
 
     /// Makes a disk from checked and terminated properties; online when this returns. Errors:
     /// shutdown_in_progress (the options let no new disks in, or the adapter goes),
-    /// object_name_collision, too_many_addresses, insufficient_resources.
+    /// object_name_collision, too_many_addresses, insufficient_resources, invalid_parameter (a
+    /// description that is not scsi::well_formed).
     [[nodiscard]] Result<UnitReference, nt::Status> create(const WNBD_PROPERTIES& properties,
                                                            Owner owner,
                                                            std::uint32_t max_requests) noexcept;

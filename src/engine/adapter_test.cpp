@@ -157,6 +157,15 @@ TEST_F(AdapterTest, RefusalsLeaveNothingBehind) {
     EXPECT_EQ(adapter->target_of(*adapter->find_by_name("no memory")), 0);
 }
 
+TEST_F(AdapterTest, ADiskThatTheCommandsCouldNotServeIsRefused) {
+    WNBD_PROPERTIES no_blocks = properties("odd");
+    no_blocks.BlockSize = 0;
+    const auto created = adapter->create(no_blocks, nullptr, capacity);
+    ASSERT_FALSE(created);
+    EXPECT_EQ(created.error(), nt::invalid_parameter);
+    EXPECT_EQ(count(), 0u);
+}
+
 TEST_F(AdapterTest, AClosedHandleTakesItsDisksAlongAndNoOther) {
     const int mine = 0;
     const int yours = 0;

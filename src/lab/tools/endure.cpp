@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <random>
@@ -13,6 +14,7 @@
 
 #include "lab/tools/commands.h"
 #include "lab/tools/drive.h"
+#include "lab/tools/io_slot.h"
 
 namespace wnbd::disktool {
 namespace {
@@ -55,14 +57,6 @@ bool serial_is(unsigned number, const std::string& serial) {
     }
 }
 
-struct Slot {
-    OVERLAPPED overlapped{};
-    AlignedBuffer buffer;
-    std::uint64_t block = 0;
-    bool writes = false;
-    bool busy = false;
-};
-
 class Endurance {
   public:
     explicit Endurance(const EndureOptions& options)
@@ -70,15 +64,8 @@ class Endurance {
           contents_(options.region / options.block, Content::zeros),
           in_flight_(contents_.size(), false),
           random_(options.seed) {
-        for (std::uint32_t i = 0; i < options.depth; ++i) {
-            Slot& slot = slots_.emplace_back();
-            slot.buffer = allocate_aligned(options.block);
-            slot.overlapped.hEvent = CreateEventW(nullptr, TRUE, FALSE, nullptr);
-        }
-    }
-    ~Endurance() {
-        for (Slot& slot : slots_)
-            CloseHandle(slot.overlapped.hEvent);
+        for (std::uint32_t i = 0; i < options.depth; ++i)
+            slots_.emplace_back(options.block);
     }
     Endurance(const Endurance&) = delete;
     Endurance& operator=(const Endurance&) = delete;
@@ -135,7 +122,7 @@ class Endurance {
         do {
             busy = false;
             for (std::size_t i = 0; i < slots_.size(); ++i) {
-                Slot& slot = slots_[next];
+                IoSlot& slot = slots_[next];
                 next = (next + 1) % slots_.size();
                 if (slot.busy) finish(slot);
                 if (!failed_ && successes_ < options_.ios) start(slot);
@@ -144,34 +131,21 @@ class Endurance {
         } while (busy);
     }
 
-    void start(Slot& slot) {
+    void start(IoSlot& slot) {
         slot.block = random_() % contents_.size();
         if (in_flight_[slot.block]) return;
         slot.writes = contents_[slot.block] == Content::zeros && random_() % 4 != 0;
         if (slot.writes) fill_block(slot.buffer.get(), options_.block, slot.block);
-        if (!begin(slot)) return fail(slot, GetLastError());
+        if (!slot.begin(*drive_)) return fail(slot, GetLastError());
         slot.busy = true;
         in_flight_[slot.block] = true;
     }
 
-    bool begin(Slot& slot) {
-        const std::uint64_t offset = slot.block * options_.block;
-        slot.overlapped.Offset = static_cast<DWORD>(offset);
-        slot.overlapped.OffsetHigh = static_cast<DWORD>(offset >> 32);
-        const BOOL done = slot.writes ? WriteFile(drive_->handle(), slot.buffer.get(),
-                                                  options_.block, nullptr, &slot.overlapped)
-                                      : ReadFile(drive_->handle(), slot.buffer.get(),
-                                                 options_.block, nullptr, &slot.overlapped);
-        return done || GetLastError() == ERROR_IO_PENDING;
-    }
-
-    void finish(Slot& slot) {
-        DWORD moved = 0;
-        const BOOL done = GetOverlappedResult(drive_->handle(), &slot.overlapped, &moved, TRUE);
+    void finish(IoSlot& slot) {
+        const DWORD error = slot.finish(*drive_);
         slot.busy = false;
         in_flight_[slot.block] = false;
-        if (!done || moved != options_.block)
-            return fail(slot, done ? ERROR_HANDLE_EOF : GetLastError());
+        if (error != ERROR_SUCCESS) return fail(slot, error);
         ++successes_;
         last_success_ms_ = GetTickCount64();
         ++(slot.writes ? writes_ : reads_);
@@ -181,14 +155,14 @@ class Endurance {
             check(slot);
     }
 
-    void fail(const Slot& slot, DWORD error) {
+    void fail(const IoSlot& slot, DWORD error) {
         failed_ = true;
         ++errors_;
         last_error_ = error;
         if (slot.writes) contents_[slot.block] = Content::unsure;
     }
 
-    void check(const Slot& slot) {
+    void check(const IoSlot& slot) {
         std::vector<std::uint8_t> expected(options_.block);
         fill_block(expected.data(), options_.block, slot.block);
         const std::vector<std::uint8_t> zeros(sector);
@@ -212,15 +186,13 @@ class Endurance {
 
     /// Every block once more, as the last word. Goes on where a departed disk interrupted it.
     void read_all_back() {
-        Slot& slot = slots_.front();
+        IoSlot& slot = slots_.front();
         slot.writes = false;
         for (; next_checked_ < contents_.size(); ++next_checked_) {
             slot.block = next_checked_;
-            DWORD moved = 0;
-            if (!begin(slot) ||
-                !GetOverlappedResult(drive_->handle(), &slot.overlapped, &moved, TRUE) ||
-                moved != options_.block)
-                return fail(slot, GetLastError());
+            if (!slot.begin(*drive_)) return fail(slot, GetLastError());
+            if (const DWORD error = slot.finish(*drive_); error != ERROR_SUCCESS)
+                return fail(slot, error);
             last_success_ms_ = GetTickCount64();
             check(slot);
         }
@@ -230,7 +202,7 @@ class Endurance {
     std::optional<Drive> drive_;
     std::vector<Content> contents_;
     std::vector<bool> in_flight_;
-    std::vector<Slot> slots_;
+    std::deque<IoSlot> slots_;
     std::mt19937_64 random_;
     bool failed_ = false;
     DWORD last_error_ = 0;

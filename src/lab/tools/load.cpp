@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <random>
@@ -9,6 +10,7 @@
 
 #include "lab/tools/commands.h"
 #include "lab/tools/drive.h"
+#include "lab/tools/io_slot.h"
 
 namespace wnbd::disktool {
 namespace {
@@ -23,12 +25,9 @@ void fill_block(std::uint8_t* out, std::size_t length, std::uint64_t block, std:
     }
 }
 
-struct Slot {
-    OVERLAPPED overlapped{};
-    AlignedBuffer buffer;
-    std::uint64_t block = 0;
-    bool writes = false;
-    bool busy = false;
+struct Slot : IoSlot {
+    using IoSlot::IoSlot;
+    std::uint64_t version = 0;  // that is being written
 };
 
 class Load {
@@ -39,16 +38,8 @@ class Load {
           versions_(options.region / options.block, unknown),
           in_flight_(versions_.size(), false),
           random_(options.seed) {
-        for (std::uint32_t i = 0; i < options.depth; ++i) {
-            Slot& slot = slots_.emplace_back();
-            slot.buffer = allocate_aligned(options.block);
-            slot.overlapped.hEvent = CreateEventW(nullptr, TRUE, FALSE, nullptr);
-        }
-    }
-
-    ~Load() {
-        for (Slot& slot : slots_)
-            CloseHandle(slot.overlapped.hEvent);
+        for (std::uint32_t i = 0; i < options.depth; ++i)
+            slots_.emplace_back(options.block);
     }
 
     int run() {
@@ -76,21 +67,12 @@ class Load {
         slot.block = random_() % versions_.size();
         if (in_flight_[slot.block]) return false;
         slot.writes = versions_[slot.block] == unknown || random_() % 2 == 0;
-        if (slot.writes) fill_block(slot.buffer.get(), options_.block, slot.block, ++last_version_);
-        const std::uint64_t offset = slot.block * options_.block;
-        slot.overlapped.Offset = static_cast<DWORD>(offset);
-        slot.overlapped.OffsetHigh = static_cast<DWORD>(offset >> 32);
-        const BOOL done = slot.writes ? WriteFile(drive_.handle(), slot.buffer.get(),
-                                                  options_.block, nullptr, &slot.overlapped)
-                                      : ReadFile(drive_.handle(), slot.buffer.get(), options_.block,
-                                                 nullptr, &slot.overlapped);
+        ++(slot.writes ? writes_ : reads_);
         if (slot.writes) {
-            ++writes_;
-            pending_version_of(slot) = last_version_;
-        } else {
-            ++reads_;
+            slot.version = ++last_version_;
+            fill_block(slot.buffer.get(), options_.block, slot.block, slot.version);
         }
-        if (!done && GetLastError() != ERROR_IO_PENDING) {
+        if (!slot.begin(drive_)) {
             fail(slot, GetLastError());
             return true;
         }
@@ -100,14 +82,13 @@ class Load {
     }
 
     void finish(Slot& slot) {
-        DWORD moved = 0;
-        const BOOL done = GetOverlappedResult(drive_.handle(), &slot.overlapped, &moved, TRUE);
+        const DWORD error = slot.finish(drive_);
         slot.busy = false;
         in_flight_[slot.block] = false;
-        if (!done || moved != options_.block)
-            fail(slot, done ? ERROR_HANDLE_EOF : GetLastError());
+        if (error != ERROR_SUCCESS)
+            fail(slot, error);
         else if (slot.writes)
-            versions_[slot.block] = pending_version_of(slot);
+            versions_[slot.block] = slot.version;
         else
             check(slot);
     }
@@ -130,17 +111,11 @@ class Load {
                      static_cast<unsigned long long>(versions_[slot.block]));
     }
 
-    std::uint64_t& pending_version_of(const Slot& slot) {
-        pending_versions_.resize(slots_.size());
-        return pending_versions_[static_cast<std::size_t>(&slot - slots_.data())];
-    }
-
     const LoadOptions options_;
     Drive drive_;
     std::vector<std::uint64_t> versions_;  // what each block holds
     std::vector<bool> in_flight_;
-    std::vector<Slot> slots_;
-    std::vector<std::uint64_t> pending_versions_;
+    std::deque<Slot> slots_;
     std::mt19937_64 random_;
     std::uint64_t last_version_ = 0;
     unsigned long long reads_ = 0, writes_ = 0, errors_ = 0, mismatches_ = 0;
