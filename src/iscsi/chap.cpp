@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "iscsi/chap.h"
 
-#include <algorithm>
-
 namespace wnbd::iscsi {
 namespace {
 
-constexpr std::size_t secret_length_min = 12;
-constexpr std::size_t name_length_max = 255;
 constexpr std::size_t challenge_length_max = 1024;
 
 std::span<const std::uint8_t> bytes_of(std::string_view text) noexcept {
@@ -16,22 +12,6 @@ std::span<const std::uint8_t> bytes_of(std::string_view text) noexcept {
 
 Refusal failure(std::string reason) {
     return refusal(LoginStatus::authentication_failure, std::move(reason));
-}
-
-std::string fault_of(const Credentials& credentials, const std::string& whose) {
-    const auto& name = credentials.name;
-    if (name.empty() || name.size() > name_length_max) {
-        return whose + " CHAP name has " + std::to_string(name.size()) +
-               " bytes; it needs 1 to 255";
-    }
-    if (std::any_of(name.begin(), name.end(),
-                    [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }))
-        return whose + " CHAP name has control characters";
-    if (credentials.secret.size() < secret_length_min) {
-        return whose + " CHAP secret has " + std::to_string(credentials.secret.size()) +
-               " bytes; it needs 12 at least";
-    }
-    return {};
 }
 
 /// What proves that one knows the secret (RFC 1994, 4.1).
@@ -46,18 +26,6 @@ Refusal no_hash() {
 }
 
 }  // namespace
-
-std::string credentials_fault(const TargetSettings& settings) {
-    if (settings.self && !settings.initiator)
-        return "a CHAP secret of the target needs one of the initiator, too";
-    std::string fault;
-    if (settings.initiator) fault = fault_of(*settings.initiator, "the initiator's");
-    if (fault.empty() && settings.self) fault = fault_of(*settings.self, "the target's");
-    if (fault.empty() && settings.self && settings.initiator &&
-        settings.self->secret == settings.initiator->secret)
-        fault = "the initiator's and the target's CHAP secret must differ";
-    return fault;
-}
 
 Refusal ChapTarget::receive(const ChapKeys& keys, TextWriter& answer) {
     switch (state_) {

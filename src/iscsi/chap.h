@@ -19,9 +19,6 @@ namespace wnbd::iscsi {
 /// Fills the room with bytes nobody can foresee; false: none to be had.
 using RandomSource = bool (*)(std::span<std::uint8_t>) noexcept;
 
-/// Why these settings cannot be used for CHAP, as one line; empty when they can (or have none).
-[[nodiscard]] std::string credentials_fault(const TargetSettings& settings);
-
 /// CHAP's keys of one text; they point into it.
 struct ChapKeys {
     std::optional<std::string_view> algorithms{};  // CHAP_A

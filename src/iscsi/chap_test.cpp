@@ -225,27 +225,5 @@ TEST(Chap, WithoutRandomBytesThereIsNoChallenge) {
     EXPECT_EQ(answer.text(), "");
 }
 
-TEST(Chap, CredentialsAreCheckedBeforeUse) {
-    EXPECT_EQ(credentials_fault(test::settings()), "");
-    EXPECT_EQ(credentials_fault(settings()), "");
-    EXPECT_EQ(credentials_fault(settings(true)), "");
-    auto wrong = settings();
-    wrong.initiator->secret = "elevenbytes";
-    EXPECT_EQ(credentials_fault(wrong),
-              "the initiator's CHAP secret has 11 bytes; it needs 12 at least");
-    wrong = settings();
-    wrong.initiator->name = "";
-    EXPECT_EQ(credentials_fault(wrong), "the initiator's CHAP name has 0 bytes; it needs 1 to 255");
-    wrong.initiator->name = "some\none";
-    EXPECT_EQ(credentials_fault(wrong), "the initiator's CHAP name has control characters");
-    wrong = settings(true);
-    wrong.self->secret = wrong.initiator->secret;
-    EXPECT_EQ(credentials_fault(wrong), "the initiator's and the target's CHAP secret must differ");
-    wrong = settings(true);
-    wrong.initiator.reset();
-    EXPECT_EQ(credentials_fault(wrong),
-              "a CHAP secret of the target needs one of the initiator, too");
-}
-
 }  // namespace
 }  // namespace wnbd::iscsi

@@ -15,9 +15,8 @@ constexpr std::uint16_t portal_group_tag = 1;
 
 /// One side's CHAP name and secret (RFC 7143, 12.1.3).
 struct Credentials {
-    std::string name;
+    std::string name;    // at most 255 bytes, none of them a control character
     std::string secret;  // 12 bytes at least, by 12.1.3's MUST of 96 bits
-    // credentials_fault() in chap.h tells whether they will do.
 };
 
 /// Constant while the target lives. Lengths in bytes.
