@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <variant>
 
 #include "iscsi/buffer_pool.h"
@@ -93,6 +94,14 @@ struct CommandSlot final : Task, Output, Completion {
 
 using ControlPdu = std::variant<NopIn, TaskManagementResponse, TextResponse, LoginResponse,
                                 LogoutResponse, Reject, AsyncMessage>;
+
+/// std::visit, for a variant that always has a value: it does not throw.
+template <typename Visit>
+void with_pdu(ControlPdu& pdu, Visit visit) noexcept {
+    [&]<std::size_t... index>(std::index_sequence<index...>) {
+        (..., (pdu.index() == index ? visit(*std::get_if<index>(&pdu)) : void()));
+    }(std::make_index_sequence<std::variant_size_v<ControlPdu>>());
+}
 
 /// Anything but a command's.
 struct ControlOutput final : Output {

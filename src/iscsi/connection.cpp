@@ -25,7 +25,7 @@ Connection::Connection(Target& target, ConnectionHost& host, std::string peer, s
       early_(std::bit_ceil(window_)),
       commands_(2 * window_ + spare_commands),
       batch_(new SendBatch),
-      controls_(2 * window_ + spare_controls),
+      controls_(std::size_t{2} * window_ + spare_controls),
       started_ms_(now_ms),
       last_received_ms_(now_ms) {
     reason_.reserve(256);

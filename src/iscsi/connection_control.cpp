@@ -21,11 +21,9 @@ void Connection::attach(ControlOutput& control, std::span<const std::uint8_t> da
     if (data.empty()) return;
     control.buffer = target_.buffers().take(data.size());
     if (!control.buffer) {
-        std::visit(
-            [](auto& pdu) {
-                if constexpr (requires { pdu.data_length; }) pdu.data_length = 0;
-            },
-            control.pdu);
+        with_pdu(control.pdu, [](auto& pdu) {
+            if constexpr (requires { pdu.data_length; }) pdu.data_length = 0;
+        });
         return break_off("there is no memory for an answer");
     }
     std::memcpy(control.buffer.data(), data.data(), data.size());

@@ -15,7 +15,6 @@ using test::Initiator;
 using test::Outcome;
 using test::pattern;
 using test::Portal;
-using test::Reply;
 using test::TestTarget;
 
 class ManagementTest : public testing::Test {
@@ -70,12 +69,11 @@ TEST_F(ManagementTest, AnAbortWaitsForTheBackend) {
 TEST_F(ManagementTest, AWriteThatStillWaitsForDataIsAbortedAtOnce) {
     const auto write = initiator.command(Initiator::write10(0, 2), Initiator::writes, 1024);
     initiator.send(write);
-    const auto r2t = initiator.next();
-    ASSERT_TRUE(r2t);
+    const test::Reply r2t = initiator.expect_next();
     EXPECT_EQ(manage(initiator.task_management(TaskFunction::abort_task, write.task_tag)),
               TaskResponse::complete);
     // What was on its way is dropped without a word.
-    initiator.answer_r2t(*r2t, pattern(1024), 512);
+    initiator.answer_r2t(r2t, pattern(1024), 512);
     EXPECT_FALSE(initiator.next());
     EXPECT_TRUE(served.backend().seen.empty());
     expect_alive();
@@ -356,9 +354,8 @@ TEST_F(ManagementTest, DataOutThatDoesNotFitItsBurst) {
           Case{"nothing", 0, 0, 0, 0, false}}) {
         const auto write = initiator.command(Initiator::write10(0, 2), Initiator::writes, 1024);
         initiator.send(write);
-        const auto r2t = initiator.next();
-        ASSERT_TRUE(r2t) << what;
-        EXPECT_EQ(rejected(initiator.data_out(write.task_tag, r2t->target_tag() + change, data_sn,
+        const test::Reply r2t = initiator.expect_next();
+        EXPECT_EQ(rejected(initiator.data_out(write.task_tag, r2t.target_tag() + change, data_sn,
                                               offset, pattern(length), final)),
                   RejectReason::invalid_pdu_field)
             << what;
@@ -464,9 +461,7 @@ TEST_F(ManagementTest, WhoDoesNotReadIsNotReadFromEither) {
     EXPECT_TRUE(initiator.connection.receive_room().empty());
     initiator.feed(std::span(wire).subspan(taken));
     for (std::uint32_t i = 0; i < 1000; ++i) {
-        const auto echo = initiator.next();
-        ASSERT_TRUE(echo);
-        EXPECT_EQ(echo->task_tag(), i);
+        ASSERT_EQ(initiator.expect_next().task_tag(), i);
     }
     expect_alive();
 }

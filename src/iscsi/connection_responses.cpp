@@ -209,20 +209,19 @@ void Connection::encode_response(CommandSlot& slot) noexcept {
 }
 
 void Connection::encode_control(ControlOutput& control) noexcept {
-    std::visit(
-        [&](auto pdu) {
-            using Pdu = decltype(pdu);
-            bool counts = true;
-            std::span<const std::uint8_t> data;
-            if constexpr (std::is_same_v<Pdu, NopIn>) counts = pdu.task_tag != no_tag;
-            if constexpr (std::is_same_v<Pdu, Reject>) data = control.rejected;
-            if constexpr (requires { pdu.data_length; } && !std::is_same_v<Pdu, Reject>)
-                data = {control.buffer.data(), pdu.data_length};
-            pdu.numbers = numbers(counts);
-            constexpr bool login = std::is_same_v<Pdu, LoginResponse>;
-            add_pdu(encode(pdu), data, &control, login);
-        },
-        control.pdu);
+    with_pdu(control.pdu, [&](auto& pdu) {
+        using Pdu = std::remove_reference_t<decltype(pdu)>;
+        bool counts = true;
+        std::span<const std::uint8_t> data;
+        if constexpr (std::is_same_v<Pdu, NopIn>) counts = pdu.task_tag != no_tag;
+        if constexpr (std::is_same_v<Pdu, Reject>)
+            data = control.rejected;
+        else if constexpr (requires { pdu.data_length; })
+            data = {control.buffer.data(), pdu.data_length};
+        pdu.numbers = numbers(counts);
+        constexpr bool login = std::is_same_v<Pdu, LoginResponse>;
+        add_pdu(encode(pdu), data, &control, login);
+    });
 }
 
 /// Header, digests, padding. The owner is released when all of it is out. Login responses are

@@ -181,7 +181,7 @@ class Client {
         ASSERT_NE(found, commands_.end()) << "an answer to nothing";
         Command& command = found->second;
         if (reply.opcode() == Opcode::ready_to_transfer) {
-            initiator_->answer_r2t(reply, pattern(command.blocks * 512, command.seed),
+            initiator_->answer_r2t(reply, pattern(std::size_t{512} * command.blocks, command.seed),
                                    1 + dice_.below(8000));
             return;
         }
@@ -204,7 +204,7 @@ class Client {
         if (command.writes) {
             place = {.blocks = command.blocks, .seed = command.seed};
         } else if (place.known && place.blocks == command.blocks) {
-            EXPECT_EQ(command.outcome.data, pattern(place.blocks * 512, place.seed));
+            EXPECT_EQ(command.outcome.data, pattern(std::size_t{512} * place.blocks, place.seed));
         }
     }
 

@@ -18,7 +18,6 @@ using test::Initiator;
 using test::Outcome;
 using test::pattern;
 using test::Portal;
-using test::Reply;
 using test::TestTarget;
 
 class ConnectionTest : public testing::Test {
@@ -90,21 +89,20 @@ TEST_F(ConnectionTest, LargeWritesAreReceivedIntoTheBackendsBuffer) {
 
 TEST_F(ConnectionTest, DataOutComesInBurstsThatWereAskedFor) {
     log_in({.keys = {"MaxBurstLength=8192", "FirstBurstLength=8192", "MaxOutstandingR2T=2"}});
-    const Bytes data = pattern(30 * 512);
+    const Bytes data = pattern(std::size_t{30} * 512);
     const auto request = initiator.command(Initiator::write10(5, 30), Initiator::writes,
                                            static_cast<std::uint32_t>(data.size()));
     initiator.send(request);
-    const auto first = initiator.next();
-    const auto second = initiator.next();
-    ASSERT_TRUE(first && second);
-    EXPECT_EQ(first->opcode(), Opcode::ready_to_transfer);
-    EXPECT_EQ(first->at<std::uint32_t>(44), 8192U);
-    EXPECT_EQ(second->at<std::uint32_t>(36), 1U);  // R2TSN
-    EXPECT_EQ(second->at<std::uint32_t>(40), 8192U);
-    EXPECT_EQ(second->at<std::uint32_t>(44), 30U * 512 - 8192);
+    const test::Reply first = initiator.expect_next();
+    const test::Reply second = initiator.expect_next();
+    EXPECT_EQ(first.opcode(), Opcode::ready_to_transfer);
+    EXPECT_EQ(first.at<std::uint32_t>(44), 8192U);
+    EXPECT_EQ(second.at<std::uint32_t>(36), 1U);  // R2TSN
+    EXPECT_EQ(second.at<std::uint32_t>(40), 8192U);
+    EXPECT_EQ(second.at<std::uint32_t>(44), 30U * 512 - 8192);
     EXPECT_FALSE(initiator.next());
-    initiator.answer_r2t(*first, data, 3000);
-    initiator.answer_r2t(*second, data, 3000);
+    initiator.answer_r2t(first, data, 3000);
+    initiator.answer_r2t(second, data, 3000);
     EXPECT_EQ(initiator.gather(request.task_tag).status, Status::good);
     EXPECT_EQ(initiator.read(5, 30).data, data);
 }

@@ -14,7 +14,6 @@
 namespace wnbd::iscsi {
 namespace {
 
-using scsi::Status;
 using test::Initiator;
 
 /// Memory behind a thread.

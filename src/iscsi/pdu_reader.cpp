@@ -7,7 +7,7 @@
 namespace wnbd::iscsi {
 namespace {
 
-constexpr std::size_t additional_max = 255 * 4;
+constexpr std::size_t additional_max = 1020;
 /// What one call may bring while PDUs are small.
 constexpr std::size_t usual_room = 128U << 10;
 /// From here on a data segment is worth a slice of its own.

@@ -230,9 +230,15 @@ class Initiator final : public ConnectionHost {
     std::optional<Reply> next() {
         pump();
         if (replies.empty()) return {};
-        const Reply reply = replies.front();
+        Reply reply = std::move(replies.front());
         replies.pop_front();
         return reply;
+    }
+    /// One that must have come.
+    Reply expect_next() {
+        auto reply = next();
+        EXPECT_TRUE(reply.has_value());
+        return std::move(reply).value_or(Reply{});
     }
 
     // --- Login.
@@ -355,7 +361,7 @@ class Initiator final : public ConnectionHost {
             const auto found = std::ranges::find_if(
                 replies, [&](const Reply& reply) { return reply.task_tag() == task_tag; });
             if (found == replies.end()) break;
-            const Reply reply = *found;
+            const Reply reply = std::move(*found);
             replies.erase(found);
             if (reply.opcode() == Opcode::ready_to_transfer)
                 answer_r2t(reply, out, segment);
@@ -465,7 +471,7 @@ class Initiator final : public ConnectionHost {
     void check_status_sn(const Reply& reply) {
         if (reply.opcode() == Opcode::data_in && !reply.has_status()) return;
         const bool counts = reply.opcode() != Opcode::ready_to_transfer &&
-                            !(reply.opcode() == Opcode::nop_in && reply.task_tag() == no_tag);
+                            (reply.opcode() != Opcode::nop_in || reply.task_tag() != no_tag);
         if (next_status_sn) {
             EXPECT_EQ(reply.status_sn(), *next_status_sn);
         }
