@@ -16,7 +16,7 @@ constexpr std::uint32_t command_transfer_bytes_max = 32U << 20;
 
 /// Bytes a WRITE SAME may cover. Without unmap it is made of real writes, and those have to end
 /// within an initiator's time-out (ten seconds are common).
-constexpr std::uint32_t write_same_bytes_max = 256U << 20;
+constexpr std::uint32_t write_same_bytes_max = 128U << 20;
 
 /// UNMAP knows no limit on its sum of blocks (FFFFFFFFh in SBC-3), only on its descriptors.
 constexpr std::uint32_t unmap_blocks_unlimited = 0xFFFFFFFFU;
