@@ -29,6 +29,7 @@ packages_build=(git cmake ninja-build ccache pkg-config g++ clang-19 lld-19 llvm
 packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3 libevtx1)
 packages_lab=(wine wine64 python3)
 packages_servers=(nbdkit qemu-utils nbd-server)
+packages_iscsi=(libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 busybox-static cpio e2fsprogs)
 packages_demo=(fdisk dosfstools mtools)
 packages_package=(osslsigncode openssl msitools wixl python3 python3-asn1crypto zip)
 packages_docs=(graphviz fonts-dejavu-core)

@@ -5,7 +5,7 @@
 set -uo pipefail
 . scripts/common.sh
 
-all_stages=(style native asan tsan fuzz windows client package lab process)
+all_stages=(style native asan tsan fuzz windows client package iscsi lab process)
 
 stage_style() {
     bash scripts/check_style.sh && python3 -m unittest discover -s tests/docs -t . -v
@@ -25,8 +25,9 @@ stage_package() {
     bash scripts/package.sh && python3 -m unittest discover -s tests/package -t . -v
 }
 
-# Labs wait more than they work: a few at a time. What each says is printed whole when it ends.
-lab_module() {
+# These tests wait more than they work: a few modules at a time. What each says is printed whole when
+# it ends.
+test_module() {
     local log
     log=$(mktemp)
     python3 -m unittest -v "$1" >"$log" 2>&1
@@ -35,12 +36,15 @@ lab_module() {
     rm -f "$log"
     return $code
 }
-stage_lab() {
-    build_shipped || return
-    export -f lab_module
-    { printf '%s\n' tests/lab/test_*.py tests/abi/test_api_in_lab.py; } | sed 's/\.py$//; s,/,.,g' |
-        xargs -P3 -I{} bash -c 'lab_module {}'
+test_modules() {
+    export -f test_module
+    printf '%s\n' "$@" | sed 's/\.py$//; s,/,.,g' | xargs -P3 -I{} bash -c 'test_module {}'
 }
+stage_iscsi() {
+    build native wnbd-client && build_shipped && bash scripts/guest_kernel.sh &&
+        test_modules tests/iscsi/test_*.py
+}
+stage_lab() { build_shipped && test_modules tests/lab/test_*.py tests/abi/test_api_in_lab.py; }
 stage_process() { build_shipped && python3 -m unittest discover -s tests/process_host -t . -v; }
 
 if [ "${1:-}" = --list ]; then
@@ -57,7 +61,7 @@ for stage in "${stages[@]}"; do
 done
 
 need "${packages_build[@]}" "${packages_check[@]}" "${packages_lab[@]}" "${packages_servers[@]}" \
-    "${packages_demo[@]}" "${packages_bench[@]}" "${packages_package[@]}"
+    "${packages_iscsi[@]}" "${packages_demo[@]}" "${packages_bench[@]}" "${packages_package[@]}"
 passed=() failed=()
 for stage in "${stages[@]}"; do
     say "stage $stage"
