@@ -31,6 +31,7 @@ struct Settings {
     unsigned rounds = 5;
     std::string program;
     std::string json_path;
+    std::string only;
 };
 
 /// Medians over the rounds, each figure for itself.
@@ -180,6 +181,7 @@ void run(const Settings& settings) {
     std::printf("%-32s %8s %8s %9s %9s   %6s %8s %8s\n", "", "kIOPS", "MB/s", "us/IO", "us/IO",
                 "IOPS", "client", "target");
     for (auto& row : rows(settings.seconds)) {
+        if (name_of(row.load).find(settings.only) == std::string::npos) continue;
         measure(row, targets, settings.rounds, random);
         print(row, targets);
         if (file.is_open()) file << to_json(row, targets, settings).dump() << '\n';
@@ -200,6 +202,7 @@ int main(int argument_count, char** arguments) try {
     application.add_option("--rounds", settings.rounds, "of which the median is taken")
         ->check(CLI::Range(1, 1000));
     application.add_option("--json", settings.json_path, "append one JSON line per cell");
+    application.add_option("--only", settings.only, "only the rows whose name contains this");
     CLI11_PARSE(application, argument_count, arguments);
     run(settings);
     return 0;
