@@ -186,6 +186,12 @@ constexpr std::array map_options{
         .exact_only = true,
         .source = ValueSource::file,
     },
+    OptionSpec{
+        .name = "driverless",
+        .description = "Map it through Windows's own iSCSI initiator instead of the WNBD driver, "
+                       "which need not be installed.",
+        .exact_only = true,
+    },
 };
 constexpr std::array serve_options{
     OptionSpec{

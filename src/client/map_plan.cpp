@@ -18,6 +18,8 @@ constexpr std::uint32_t error_buffer_overflow = 111;
 constexpr std::uint64_t default_port = 10809;
 constexpr std::uint64_t largest_port = 65535;
 constexpr std::string_view owner = "wnbd-client";
+constexpr std::string_view driverless_owner = "wnbd-driverless";
+static_assert(driverless_owner.size() < WNBD_MAX_OWNER_LENGTH);
 
 using Refusal = std::optional<MapRefusal>;
 
@@ -170,7 +172,12 @@ Refusal plan_physical_block(const Arguments& arguments, WNBD_PROPERTIES& propert
 Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pid) {
     MapPlan plan;
     WNBD_PROPERTIES& properties = plan.properties;
-    std::ranges::copy(owner, properties.Owner);
+    plan.driverless = arguments.has("driverless");
+    if (plan.driverless) {
+        if (auto refused = refuse_beside(arguments, "driverless", {"skip-handshake"}))
+            return Failure{*refused};
+    }
+    std::ranges::copy(plan.driverless ? driverless_owner : owner, properties.Owner);
     properties.Flags.ReadOnly = arguments.has("read-only") ? 1 : 0;
     properties.Pid = pid;
     properties.BlockSize =

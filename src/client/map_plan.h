@@ -16,6 +16,8 @@ struct MapPlan {
     WNBD_PROPERTIES properties{};
     /// For WnbdRunBackendDaemon; empty: an NBD server, for WnbdRunNbdDaemon.
     std::string backend_uri;
+    /// Through Windows's iSCSI initiator, without the driver.
+    bool driverless = false;
     /// A remark for the user about an option that has no effect here, or empty.
     std::string remark;
 };

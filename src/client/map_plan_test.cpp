@@ -19,6 +19,16 @@ Result<MapPlan, MapRefusal> plan(const Words& words) {
     return plan_map(parsed.value(), pid);
 }
 
+TEST(MapPlan, ADriverlessDiskIsPlannedLikeAnyOtherAndSaysSo) {
+    auto planned = plan({"disk", "--memory=1M", "--driverless", "--read-only"});
+    ASSERT_TRUE(planned.ok()) << planned.error().text;
+    EXPECT_TRUE(planned.value().driverless);
+    EXPECT_STREQ(planned.value().properties.Owner, "wnbd-driverless");
+    EXPECT_EQ(planned.value().properties.Flags.ReadOnly, 1U);
+    EXPECT_EQ(planned.value().backend_uri, "memory:1048576");
+    EXPECT_FALSE(plan({"disk", "--memory=1M"}).value().driverless);
+}
+
 TEST(MapPlan, ServerHasTheDocumentedDefaults) {
     auto planned = plan({"disk", "server"});
     ASSERT_TRUE(planned.ok()) << planned.error().text;
@@ -174,6 +184,8 @@ TEST(MapPlan, BadCombinationsAndValuesAreRefused) {
         {{"d", "--memory=1M", "--export-name=e"},
          "--memory cannot be combined with --export-name."},
         {{"d", "--file=x", "--skip-handshake"}, "--file cannot be combined with --skip-handshake."},
+        {{"d", "s", "--driverless", "--skip-handshake", "--disk-size=512", "--block-size=512"},
+         "--driverless cannot be combined with --skip-handshake."},
         {{"d", "--file", ""}, "Missing image file name."},
         {{"d", "nbd://s/", "--port=1"},
          "--port cannot be combined with an NBD URI, which tells it."},

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/driverless/driverless_disk.h"
 #include "client/mapped_disks.h"
 #include "client/session.h"
 #include "client/system.h"
@@ -97,12 +98,13 @@ ServedDisk::~ServedDisk() {
 
 DWORD ServedDisk::serve() {
     use_library_log(log_use_);
-    code_ = run_daemon();
+    code_ = plan_.driverless ? run_driverless() : run_daemon();
     control_.finished();
     if (code_ == ERROR_CONNECTION_ABORTED) {
-        report_failure(Task::map, "Could not go on serving the disk " + in_quotes(name_), code_);
+        report_failure(Task::map, "Could not go on serving the disk " + in_quotes(name_), code_,
+                       detail_);
     } else if (code_ != ERROR_SUCCESS) {
-        report_failure(Task::map, "Could not map the disk " + in_quotes(name_), code_);
+        report_failure(Task::map, "Could not map the disk " + in_quotes(name_), code_, detail_);
     }
     SetEvent(ended_);
     return code_;
@@ -118,6 +120,17 @@ DWORD ServedDisk::run_daemon() {
                            : WnbdRunBackendDaemon(&plan_.properties, plan_.backend_uri.c_str());
     WSACleanup();
     return code;
+}
+
+DWORD ServedDisk::run_driverless() {
+    try {
+        DriverlessDisk disk(plan_, log_use_ == LogUse::debug);
+        const DWORD code = disk.run();
+        detail_ = disk.detail();
+        return code;
+    } catch (const std::bad_alloc&) {
+        return ERROR_NOT_ENOUGH_MEMORY;
+    }
 }
 
 bool ServedDisk::serve_in_background() {

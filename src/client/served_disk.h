@@ -47,6 +47,7 @@ class ServedDisk {
 
   private:
     DWORD run_daemon();
+    DWORD run_driverless();
 
     MapPlan plan_;
     LogUse log_use_;
@@ -54,6 +55,7 @@ class ServedDisk {
     ControlState control_;
     HANDLE ended_;
     DWORD code_ = ERROR_SUCCESS;
+    std::string detail_;
     std::thread thread_;
 };
 

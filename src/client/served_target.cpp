@@ -110,6 +110,13 @@ ServedTarget::Refusal ServedTarget::listen(const ServePlan& plan, iscsi::Log& lo
     return {};
 }
 
+std::string ServedTarget::failure() const {
+    for (const backend::Backend* const backend : backends_) {
+        if (std::string why = backend->failure(); !why.empty()) return why;
+    }
+    return {};
+}
+
 std::string ServedTarget::stop(milliseconds patience) {
     if (!server_) return {};
     std::string failure;

@@ -34,6 +34,9 @@ class ServedTarget {
     [[nodiscard]] iscsi::Target& target() noexcept { return *target_; }
     [[nodiscard]] const iscsi::Server& server() const noexcept { return *server_; }
 
+    /// Why the storage of a unit is lost, in one line; empty as long as all are there. Any thread.
+    [[nodiscard]] std::string failure() const;
+
     /// Has the initiators log out, which have `patience` for it, flushes the backends and closes
     /// them. Empty, or one line that says what may not have been written. Idempotent.
     [[nodiscard]] std::string stop(std::chrono::milliseconds patience);

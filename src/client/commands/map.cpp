@@ -27,11 +27,13 @@ constexpr DWORD poll_ms = 50;
 constexpr ULONGLONG number_wait_ms = 30 * 1000;
 
 /// What would fail anyway is told before a server is bothered.
-DWORD check_before_mapping(const std::string& name, const std::string& what) {
-    HANDLE adapter = nullptr;
-    const DWORD opened = WnbdOpenAdapter(&adapter);
-    if (opened != ERROR_SUCCESS) return report_adapter_failure(what, ERROR_OPEN_FAILED, opened);
-    CloseHandle(adapter);
+DWORD check_before_mapping(const std::string& name, const std::string& what, bool driverless) {
+    if (!driverless) {
+        HANDLE adapter = nullptr;
+        const DWORD opened = WnbdOpenAdapter(&adapter);
+        if (opened != ERROR_SUCCESS) return report_adapter_failure(what, ERROR_OPEN_FAILED, opened);
+        CloseHandle(adapter);
+    }
     MappedDisk disk;
     if (find_disk(name, disk).code != ERROR_SUCCESS) return ERROR_SUCCESS;
     return report_failure(Task::map, what, ERROR_ALREADY_EXISTS);
@@ -80,7 +82,8 @@ DWORD run_map(const Arguments& arguments) {
 
     const std::string name = plan.properties.InstanceName;
     const std::string what = "Could not map the disk " + in_quotes(name);
-    if (const DWORD code = check_before_mapping(name, what); code != ERROR_SUCCESS) return code;
+    if (const DWORD code = check_before_mapping(name, what, plan.driverless); code != ERROR_SUCCESS)
+        return code;
     const LogUse log_use = arguments.has("debug") ? LogUse::debug : LogUse::serving;
     const auto disk = std::make_shared<ServedDisk>(plan, log_use);
     if (in_shell()) return map_in_shell(disk, what, arguments.format());

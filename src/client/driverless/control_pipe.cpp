@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cwchar>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -60,29 +59,28 @@ class Event {
     OVERLAPPED overlapped_{};
 };
 
-/// Reads up to a newline, which is not part of it. Nothing: the other side does not send one in
-/// time, within `limit` bytes.
-std::optional<std::string> read_line(HANDLE pipe, HANDLE stop, std::size_t limit,
+/// Reads up to a newline, which is not part of it. WAIT_TIMEOUT: there is none until `deadline`;
+/// ERROR_INVALID_DATA: there is none within `limit` bytes.
+Result<std::string, DWORD> read_line(HANDLE pipe, HANDLE stop, std::size_t limit,
                                      ULONGLONG deadline) {
     std::string line;
     Event event;
     while (line.size() < limit) {
         std::array<char, 4096> chunk;
         const ULONGLONG now = GetTickCount64();
-        if (now >= deadline) return std::nullopt;
+        if (now >= deadline) return Failure{DWORD{WAIT_TIMEOUT}};
         DWORD count = 0;
         const BOOL started =
             ReadFile(pipe, chunk.data(), static_cast<DWORD>(chunk.size()), nullptr, event.fresh());
         const DWORD code =
             event.finish(pipe, started, stop, static_cast<DWORD>(deadline - now), count);
-        if (code != ERROR_SUCCESS || count == 0) return std::nullopt;
+        if (code != ERROR_SUCCESS) return Failure{code};
         const std::string_view came(chunk.data(), count);
         const std::size_t end = came.find('\n');
         line.append(came.substr(0, end));
-        if (end != std::string_view::npos)
-            return line.size() < limit ? std::optional(line) : std::nullopt;
+        if (end != std::string_view::npos && line.size() < limit) return line;
     }
-    return std::nullopt;
+    return Failure{DWORD{ERROR_INVALID_DATA}};
 }
 
 DWORD write_line(HANDLE pipe, HANDLE stop, std::string_view line, ULONGLONG deadline) {
@@ -253,7 +251,7 @@ void ControlServer::converse(HANDLE pipe) {
     const auto line =
         read_line(pipe, stop_.get(), control_request_max, GetTickCount64() + request_wait_ms);
     if (!line) return;
-    const auto request = parse_control_line(*line);
+    const auto request = parse_control_line(line.value());
     const ControlAnswer answer =
         request ? handler_(*request)
                 : ControlAnswer{.code = ERROR_NOT_SUPPORTED, .text = "the request is not known"};
@@ -300,11 +298,8 @@ Result<ControlAnswer, DWORD> ask(const ControlPeer& peer, ControlRequest request
         code != ERROR_SUCCESS)
         return Failure{code};
     const auto line = read_line(pipe, nullptr, control_answer_max, deadline);
-    if (!line) {
-        return Failure{GetTickCount64() >= deadline ? DWORD{WAIT_TIMEOUT}
-                                                    : DWORD{ERROR_BROKEN_PIPE}};
-    }
-    auto answer = parse_control_answer(*line);
+    if (!line) return Failure{line.error()};
+    auto answer = parse_control_answer(line.value());
     if (!answer) return Failure{DWORD{ERROR_INVALID_DATA}};
     return std::move(answer.value());
 }
