@@ -17,9 +17,9 @@ namespace {
 /// More than any command needs; touched once, so that it is there.
 constexpr std::size_t stack_bytes = 512 * std::size_t{1024};
 /// For what is allocated after the locking.
-constexpr SIZE_T working_set_reserve = 64 * SIZE_T{1024 * 1024};
+constexpr SIZE_T working_set_reserve = SIZE_T{64} << 20;
 /// A region larger than this is no code or data of ours but something shared and sparse.
-constexpr SIZE_T region_max = 512 * SIZE_T{1024 * 1024};
+constexpr SIZE_T region_max = SIZE_T{512} << 20;
 
 struct Region {
     void* base;

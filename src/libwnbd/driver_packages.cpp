@@ -173,14 +173,13 @@ DWORD install_package(const std::wstring& inf_path, BOOL& reboot_required) {
     const HMODULE newdev = LoadLibraryExW(L"newdev.dll", nullptr, LOAD_LIBRARY_SEARCH_SYSTEM32);
     if (newdev == nullptr) return last_error();
     const auto update = reinterpret_cast<decltype(&UpdateDriverForPlugAndPlayDevicesW)>(
+        // NOLINTNEXTLINE(bugprone-casting-through-void): what GetProcAddress is made for
         reinterpret_cast<void*>(GetProcAddress(newdev, "UpdateDriverForPlugAndPlayDevicesW")));
     DWORD error = ERROR_SUCCESS;
     BOOL reboot = FALSE;
-    if (update == nullptr) {
+    if (update == nullptr ||
+        !update(nullptr, L"root\\wnbd", inf_path.c_str(), INSTALLFLAG_FORCE, &reboot))
         error = last_error();
-    } else if (!update(nullptr, L"root\\wnbd", inf_path.c_str(), INSTALLFLAG_FORCE, &reboot)) {
-        error = last_error();
-    }
     if (reboot) reboot_required = TRUE;
     FreeLibrary(newdev);
     return error;

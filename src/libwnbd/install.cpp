@@ -53,6 +53,7 @@ class InstallationLock {
 bool windows_is_new_enough() {
     using RtlGetVersion = LONG(WINAPI*)(RTL_OSVERSIONINFOW*);
     const auto get_version = reinterpret_cast<RtlGetVersion>(
+        // NOLINTNEXTLINE(bugprone-casting-through-void): what GetProcAddress is made for
         reinterpret_cast<void*>(GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "RtlGetVersion")));
     RTL_OSVERSIONINFOW version{};
     version.dwOSVersionInfoSize = sizeof(version);

@@ -140,6 +140,7 @@ int make_non_blocking(Socket::Native native) noexcept {
     u_long on = 1;
     if (::ioctlsocket(native, static_cast<long>(FIONBIO), &on) != 0) return ::WSAGetLastError();
     // A child process has no business with the server.
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a socket of Windows is a handle
     ::SetHandleInformation(reinterpret_cast<HANDLE>(native), HANDLE_FLAG_INHERIT, 0);
     return 0;
 }
