@@ -56,7 +56,7 @@ struct PhysicalDevice : DeviceHeader {
     PDEVICE_OBJECT self = nullptr;
     FunctionalDevice* parent = nullptr;
     UnitIdentity identity;
-    std::atomic<bool> missing{false};    // not found by the last scan
+    std::atomic<bool> missing{false};  // not found by the last scan
     // The last SRB that may be its own, once it is missing: another unit may follow at its address.
     std::atomic<std::uint64_t> last_sequence{UINT64_MAX};
     std::atomic<bool> reported{false};   // handed to PnP
