@@ -93,7 +93,7 @@ void World::enabled_replies(std::vector<Action>& actions) const noexcept {
 
 void World::enabled_steps(std::vector<Action>& actions) const noexcept {
     if (take_due_) actions.push_back({Verb::take_now, 0});
-    for (std::uint8_t i = 0; i < scenario_.commands.size(); ++i) {
+    for (std::uint8_t i = 0; i < max_commands; ++i) {
         if (taken_[i] == nullptr) continue;
         actions.push_back({Verb::finish_step, i});
         for (const Verb verb : {Verb::error_step, Verb::bad_step})
