@@ -76,7 +76,8 @@ Result<ChapCredentials, std::string> read_credentials(const ServePlan& plan) {
         credentials.self = std::move(found.value());
     }
     // An initiator could have its own challenge answered by the target (RFC 7143, 9.2.1).
-    if (credentials.self && credentials.self->secret == credentials.initiator->secret)
+    if (credentials.self && credentials.initiator &&
+        credentials.self->secret == credentials.initiator->secret)
         return Failure{std::string("The two secrets must differ.")};
     return credentials;
 }

@@ -14,6 +14,7 @@ namespace wnbd::client {
 class Utf8Console {
   public:
     Utf8Console() noexcept;
+    // NOLINTNEXTLINE(performance-trivially-destructible): on Windows it has work to do
     ~Utf8Console();
     Utf8Console(const Utf8Console&) = delete;
     Utf8Console& operator=(const Utf8Console&) = delete;

@@ -49,6 +49,7 @@ void ServeLog::write(Level level, const std::string& line) noexcept {
         } else {
             write_error_line(time_text() + " iscsi " + name_of(level) + " " + line);
         }
+        // NOLINTNEXTLINE(bugprone-empty-catch)
     } catch (const std::bad_alloc&) {
         // A line of the log is nothing to end for.
     }

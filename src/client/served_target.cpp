@@ -132,8 +132,10 @@ std::string ServedTarget::stop(milliseconds patience) {
         const backend::Properties& properties = backend->properties();
         if (!properties.can_flush || properties.read_only) continue;
         if (flush(*backend) == backend::Error::none || !failure.empty()) continue;
-        failure = backend->failure();
-        failure = "Could not flush a disk" + (failure.empty() ? "." : ": " + failure + ".");
+        const std::string reason = backend->failure();
+        failure = "Could not flush a disk";
+        if (!reason.empty()) failure.append(": ").append(reason);
+        failure += '.';
     }
     for (const auto& unit : target_->units())
         unit->close();

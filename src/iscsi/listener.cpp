@@ -66,6 +66,7 @@ void Listener::accepted(std::error_code error, Loop& loop, tcp::socket socket) n
     start();
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): only for want of memory, which ends the process
 void Listener::rest() noexcept {
     timer_.expires_after(rest_time);
     timer_.async_wait([this](std::error_code error) {
@@ -73,6 +74,7 @@ void Listener::rest() noexcept {
     });
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): only for want of memory, which ends the process
 void Listener::close() noexcept {
     std::error_code ignored;
     acceptor_.close(ignored);

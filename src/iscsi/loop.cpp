@@ -45,6 +45,7 @@ std::uint64_t Loop::now_ms() noexcept {
         std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): only for want of memory, which ends the process
 void Loop::adopt(asio::ip::tcp::socket socket) noexcept {
     std::error_code error;
     const auto here = socket.local_endpoint(error);
@@ -76,6 +77,7 @@ void Loop::each(Action action) noexcept {
         action(*peers_[i]);
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): only for want of memory, which ends the process
 void Loop::tick() noexcept {
     timer_.expires_after(tick_interval);
     timer_.async_wait([this](std::error_code error) {

@@ -138,6 +138,7 @@ class SocketServer final : public Server, private LoopOwner, private ConnectionT
     }
 
     /// Says so once a second at most: whoever floods us is not to fill the log, too.
+    // NOLINTNEXTLINE(bugprone-exception-escape): only for want of memory, which ends the process
     void refuse(asio::ip::tcp::socket socket) noexcept {
         const auto now = std::chrono::steady_clock::now();
         if (now < next_complaint_) return;
