@@ -4,10 +4,11 @@ import difflib
 import re
 import shlex
 import subprocess
+import time
 import unittest
 
 from tests.lab.lab import ROOT, Lab, clean
-from tests.lab.servers import Nbdkit
+from tests.lab.servers import Nbdkit, free_port
 
 README = ROOT / "README.md"
 PROMPT = "> wnbd-client"
@@ -80,6 +81,19 @@ class Readme(unittest.TestCase):
             words += ["--port", self.server.port]
         self.lab.map(*words)
 
+    def serve(self, words):
+        """A target on a port that is free; what it prints, in which the port is the usual one."""
+        port = free_port()
+        target = self.lab.start("wnbd-client.exe", *words, "--listen", f"127.0.0.1:{port}")
+        end = time.monotonic() + 60
+        while "Lun " not in target.output():
+            self.assertIsNone(target.poll(), target.output())
+            self.assertLess(time.monotonic(), end, target.output())
+            time.sleep(0.1)
+        target.kill()
+        target.wait(timeout=30)
+        return target.output().replace(f":{port}\n", ":3260\n")
+
     def use(self, name):
         """Reads from a disk, so that its counters have counted."""
         self.lab.disktool("read", self.lab.disk_number(name),
@@ -89,6 +103,8 @@ class Readme(unittest.TestCase):
         words = shlex.split(command.split("  (")[0])
         if words[0] == "map":
             return shown, self.map_disk(words[1:]) or ""
+        if words[0] == "serve":
+            return shown, self.serve(words)
         if words[0] == "shell":
             return self.in_shell(shown)
         if words[0] == "stats":
