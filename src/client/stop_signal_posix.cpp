@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <csignal>
+#include <ctime>
 #include <initializer_list>
 
 #include "client/stop_signal.h"
@@ -29,14 +30,16 @@ StopSignal::~StopSignal() {
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
-void StopSignal::wait() {
+bool StopSignal::wait(std::chrono::milliseconds time) {
     const sigset_t set = watched();
-    int number = 0;
-    while (sigwait(&set, &number) != 0) {
-    }
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
+    const timespec limit{.tv_sec = seconds.count(),
+                         .tv_nsec = std::chrono::nanoseconds(time - seconds).count()};
+    if (sigtimedwait(&set, nullptr, &limit) < 0) return false;
     for (const int each : {SIGINT, SIGTERM, SIGHUP})
         std::signal(each, SIG_DFL);
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    return true;
 }
 
 }  // namespace wnbd::client

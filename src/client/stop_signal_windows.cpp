@@ -45,8 +45,8 @@ StopSignal::~StopSignal() {
     SetEvent(shared().over);
 }
 
-void StopSignal::wait() {
-    WaitForSingleObject(shared().asked, INFINITE);
+bool StopSignal::wait(std::chrono::milliseconds time) {
+    return WaitForSingleObject(shared().asked, static_cast<DWORD>(time.count())) == WAIT_OBJECT_0;
 }
 
 }  // namespace wnbd::client

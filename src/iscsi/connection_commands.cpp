@@ -61,12 +61,15 @@ void Connection::read_command(CommandSlot& slot, const ScsiCommandHeader& reques
     std::copy(request.cdb.begin(), request.cdb.end(), slot.cdb.begin());
     slot.cdb_length = static_cast<std::uint8_t>(request.cdb.size());
     constexpr std::uint8_t aca = 4;  // nothing here can establish one
-    if ((request.read && request.write) || request.attribute >= aca)
+    if ((request.read && request.write) || request.attribute >= aca) {
+        log(Log::Level::warning, "a command both ways, or under ACA");
         slot.verdict = invalid_information_unit;
+    }
     if (additional.empty()) return;
     const AdditionalHeaders more = read_additional(additional);
     const std::size_t room = slot.cdb.size() - request.cdb.size();
     if (!more.valid || more.read_length || more.cdb_rest.size() > room) {
+        log(Log::Level::warning, "a command with additional headers that it cannot have");
         slot.verdict = invalid_information_unit;
         return;
     }
@@ -112,9 +115,13 @@ void Connection::expect_data(CommandSlot& slot, const ScsiCommandHeader& request
         immediate_length == 0 ||
         (slot.writes && parameters_.immediate_data && immediate_length <= unasked_max);
     const bool more_fits = !more || (slot.writes && !parameters_.initial_r2t);
-    if (!immediate_fits || !more_fits) slot.verdict = unexpected_data;
-    // Where no one agreed to it, nobody can tell whether it comes.
-    slot.unsolicited = more && more_fits;
+    if (!immediate_fits || !more_fits) {
+        log(Log::Level::warning, "a command with data that was not agreed upon");
+        slot.verdict = unexpected_data;
+        // The command does not wait for what it was free to announce.
+        if (more && more_fits) note_lost(slot.task_tag);
+    }
+    slot.unsolicited = more && more_fits && immediate_fits;
     slot.burst_end = unasked_max;
 }
 

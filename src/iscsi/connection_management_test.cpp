@@ -384,7 +384,20 @@ TEST_F(ManagementTest, UnsolicitedDataThatWasNotAgreedOn) {
             .run(initiator.command(Initiator::write10(0, 1), Initiator::writes, 512, pattern(1024)))
             .sense,
         0x0B0C0CU);
+    EXPECT_TRUE(served.log.says("peer: a command with data that was not agreed upon"));
     expect_alive();
+}
+
+TEST_F(ManagementTest, TooMuchImmediateDataEndsTheCommandAtOnceThoughMoreIsToCome) {
+    Initiator other{served.target};
+    log_in(other, {.keys = {"InitialR2T=No", "FirstBurstLength=1024"}, .isid = 2});
+    const auto write =
+        other.command(Initiator::write10(0, 8), Initiator::writes, 4096, pattern(2048), false);
+    EXPECT_EQ(other.run(write).sense, 0x0B0C0CU);
+    // What was under way is let pass.
+    other.send(other.data_out(write.task_tag, no_tag, 0, 2048, pattern(2048), true));
+    EXPECT_FALSE(other.next());
+    EXPECT_EQ(other.read(0, 1).status, Status::good);
 }
 
 TEST_F(ManagementTest, PdusThatHaveNoPlaceHere) {
@@ -416,6 +429,7 @@ TEST_F(ManagementTest, AdditionalSegmentsAreReadOrRefused) {
     command = initiator.command(Initiator::read10(0, 1), Initiator::reads, 512);
     command.additional = {0, 0xFF, 1, 0};  // longer than it is
     EXPECT_EQ(initiator.run(command).sense, 0x050E03U);
+    EXPECT_TRUE(served.log.says("peer: a command with additional headers"));
     command = initiator.command({0x7F, 0, 0, 0, 0, 0, 0, 24}, Initiator::none, 0);
     command.additional = Bytes(20);
     command.additional[1] = 17;

@@ -89,6 +89,7 @@ class Kills(unittest.TestCase):
                         self.assertEqual(failed.status, CHECK_CONDITION)
                         self.assertEqual(disk.command(bytes([0x12, 0, 0, 0, 36, 0]), room=36).status, GOOD)
                         disk.logout()
+                    target.wait_for_log("a disk has lost its storage: ")
                     self.assertNotEqual(target.stop(), 0)
                     self.assertIn("Could not flush a disk", target.log())
             unflushed += burst.acknowledged != burst.flushed

@@ -74,6 +74,17 @@ std::string table(const Record& record) {
     return text;
 }
 
+/// A backend that is lost is told of once. Its disk stays, and fails what it is asked to do.
+void serve_until(StopSignal& signal, const ServedTarget& served, iscsi::Log& log) {
+    bool told = false;
+    while (!signal.wait(std::chrono::seconds(1))) {
+        const std::string failure = told ? std::string() : served.failure();
+        if (failure.empty()) continue;
+        log.write(iscsi::Log::Level::error, "a disk has lost its storage: " + failure);
+        told = true;
+    }
+}
+
 }  // namespace
 
 DWORD run_serve(const Arguments& arguments) {
@@ -104,7 +115,7 @@ DWORD run_serve(const Arguments& arguments) {
         print(arguments.format() == OutputFormat::json ? json_text(record) : table(record));
     if (printed != ERROR_SUCCESS) return printed;
 
-    signal.wait();
+    serve_until(signal, served, log);
     log.write(iscsi::Log::Level::info, "stopping");
     const std::string failure = served.stop(logout_patience);
     if (!failure.empty()) return refuse(failure, ERROR_WRITE_FAULT);
