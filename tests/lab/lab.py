@@ -278,9 +278,10 @@ class Lab:
                                  stderr=stderr)
         stdout.close()
         stderr.close()
-        child.output = lambda: clean(
+        child.raw_output = lambda: (
             (self.place / f"child{number}.out").read_text(errors="replace")
             + (self.place / f"child{number}.err").read_text(errors="replace"))
+        child.output = lambda: clean(child.raw_output())
         self.children.append(child)
         return child
 
@@ -304,7 +305,9 @@ class Lab:
             if child.poll() is not None:
                 break
             time.sleep(0.2)
-        raise LabError(f"map {name} gave no disk (exit code {child.poll()})\n{child.output()}")
+        # All that was said, Wine's remarks too: where the client says nothing they may tell why.
+        raise LabError(f"map {name} gave no disk (exit code {child.poll()})\n"
+                       + child.raw_output())
 
     def disk_number(self, name):
         """The PhysicalDrive number, -1 when not known yet, None when there is no such mapping."""
