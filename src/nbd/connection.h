@@ -20,12 +20,6 @@
 
 namespace wnbd::nbd {
 
-/// How a command ended.
-struct Outcome {
-    std::uint32_t error = 0;    // of the NBD protocol, 0: done
-    bool disconnected = false;  // the connection went before the answer came
-};
-
 /// Who hears of completions: the reader's thread, or a sending one. May admit further commands.
 class CompletionSink {
   public:

@@ -9,22 +9,11 @@
 #include <string_view>
 #include <vector>
 
+#include "nbd/export_info.h"
 #include "nbd/fault.h"
 #include "nbd/protocol.h"
 
 namespace wnbd::nbd {
-
-/// What the server says of an export.
-struct ExportInfo {
-    std::uint64_t size = 0;                // bytes, 1 to max_export_size
-    std::uint16_t transmission_flags = 0;  // 0 unless the server says that its flags are valid
-    std::uint32_t minimum_block = 1;       // bytes, a power of two up to 64 KiB
-    std::uint32_t preferred_block = default_preferred_block;  // bytes
-    std::uint32_t maximum_payload = default_maximum_payload;  // bytes, a multiple of minimum_block
-};
-
-/// Checks an export's size and block sizes: the server's, or a caller's who skips the handshake.
-[[nodiscard]] Fault check_export(const ExportInfo& info);
 
 /// One negotiation: fixed newstyle with NBD_OPT_GO, NBD_OPT_EXPORT_NAME where the server has no GO.
 /// Not thread-safe. Feed receive() with what arrives, send what output() has, until done() or

@@ -7,20 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "nbd/command.h"
 #include "nbd/protocol.h"
 
 namespace wnbd::nbd {
-
-/// One command as the caller gives it. Ranges may be larger than what the wire carries in one
-/// request: the table sends them piece by piece.
-struct Command {
-    CommandType type = CommandType::read;
-    std::uint16_t flags = 0;       // command_flag_*
-    std::uint64_t offset = 0;      // bytes; 0 for a flush
-    std::uint64_t length = 0;      // bytes; 0 for a flush
-    std::uint8_t* data = nullptr;  // read: filled; write: sent, not changed; else unused
-    void* cookie = nullptr;        // the caller's own
-};
 
 /// A command on its way. `command` holds what is not yet acknowledged.
 struct Slot {

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "nbd/fault.h"
 #include "nbd/io_slice.h"
+#include "nbd/stream.h"
 #include "nbd/uri.h"
 
 namespace wnbd::nbd {
@@ -20,14 +21,7 @@ namespace wnbd::nbd {
 using Clock = std::chrono::steady_clock;
 
 /// The most slices that one send() or receive() takes.
-inline constexpr std::size_t max_slices = 256;
-
-struct IoResult {
-    enum class Status : std::uint8_t { ok, would_block, closed, failed };
-    Status status = Status::ok;
-    std::size_t bytes = 0;
-    int error = 0;  // the system's number, when failed
-};
+inline constexpr std::size_t max_slices = Stream::max_slices;
 
 /// What the system says of its error number, in one line.
 [[nodiscard]] std::string system_error_text(int error);
@@ -85,11 +79,6 @@ class Waker {
     Socket::Native native_;
 };
 
-struct Ready {
-    bool readable = false;  // or closed, or failed: receive() tells
-    bool writable = false;
-    bool woken = false;
-};
 /// Waits until the socket is readable, or writable if asked, or the waker calls, or the time is
 /// over (then nothing is set). A negative time waits for ever.
 [[nodiscard]] Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,

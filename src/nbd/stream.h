@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A byte stream to a server, whatever carries it: a socket, TLS over one, a simulation.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "nbd/io_slice.h"
+
+namespace wnbd::nbd {
+
+struct IoResult {
+    enum class Status : std::uint8_t { ok, would_block, closed, failed };
+    Status status = Status::ok;
+    std::size_t bytes = 0;
+    int error = 0;  // the system's number, when failed
+};
+
+struct Ready {
+    bool readable = false;  // or closed, or failed: receive() tells
+    bool writable = false;
+    bool woken = false;
+};
+
+/// One thread may send while another receives and waits; shut_down() and wake() may come from any
+/// thread. Nothing blocks but wait(). Nothing is allocated after the stream is open.
+class Stream {
+  public:
+    /// The most slices that one send() or receive() takes.
+    static constexpr std::size_t max_slices = 256;
+
+    virtual ~Stream() = default;
+
+    /// Gathers up to max_slices slices; may take a part of them. What is taken needs no memory of
+    /// the caller's any more.
+    [[nodiscard]] virtual IoResult send(std::span<const IoSlice> slices) noexcept = 0;
+    /// Scatters what is there. `closed` when the peer has ended its side.
+    [[nodiscard]] virtual IoResult receive(std::span<const IoSlice> slices) noexcept = 0;
+
+    /// Waits until there is something to receive, or room to send if asked, or somebody called
+    /// wake(), or the time is over (nothing is set then). A negative time waits for ever. May spin
+    /// for a bounded time before it sleeps. The receiving thread's.
+    [[nodiscard]] virtual Ready wait(bool for_room,
+                                     std::chrono::milliseconds time_max) noexcept = 0;
+    /// Ends the present wait(), or the next one.
+    virtual void wake() noexcept = 0;
+
+    /// Ends both directions at once: send() and receive() fail or say closed from now on.
+    virtual void shut_down() noexcept = 0;
+    /// Says that nothing more will be sent (TLS: close_notify first).
+    virtual void shut_down_send() noexcept = 0;
+};
+
+}  // namespace wnbd::nbd
