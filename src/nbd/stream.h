@@ -18,6 +18,15 @@ struct IoResult {
     int error = 0;  // the system's number, when failed
 };
 
+/// What a wait() is for, besides something to receive.
+struct WaitFor {
+    bool room = false;  // room to send, too
+    /// Few answers are due, and who waits for them has nothing else to do: spinning may pay. With
+    /// nothing or much in flight it does not.
+    bool soon = false;
+    std::chrono::milliseconds time_max{-1};  // negative: for ever
+};
+
 struct Ready {
     bool readable = false;  // or closed, or failed: receive() tells
     bool writable = false;
@@ -39,11 +48,10 @@ class Stream {
     /// Scatters what is there. `closed` when the peer has ended its side.
     [[nodiscard]] virtual IoResult receive(std::span<const IoSlice> slices) noexcept = 0;
 
-    /// Waits until there is something to receive, or room to send if asked, or somebody called
-    /// wake(), or the time is over (nothing is set then). A negative time waits for ever. May spin
-    /// for a bounded time before it sleeps. The receiving thread's.
-    [[nodiscard]] virtual Ready wait(bool for_room,
-                                     std::chrono::milliseconds time_max) noexcept = 0;
+    /// Waits until there is something to receive, or what else was asked for, or somebody called
+    /// wake(), or the time is over (nothing is set then). May say readable when there is nothing:
+    /// receive() tells. May spin for a bounded time before it sleeps. The receiving thread's.
+    [[nodiscard]] virtual Ready wait(const WaitFor& what) noexcept = 0;
     /// Ends the present wait(), or the next one.
     virtual void wake() noexcept = 0;
 
