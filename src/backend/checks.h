@@ -7,8 +7,9 @@
 namespace wnbd::backend {
 
 /// Error::none when the request is within the disk, aligned, and something the backend can do.
-[[nodiscard]] inline Error check_request(const Request& request,
-                                         const Properties& properties) noexcept {
+/// `size`: of the disk as it is now, in bytes.
+[[nodiscard]] inline Error check_request(const Request& request, const Properties& properties,
+                                         std::uint64_t size) noexcept {
     const bool has_payload =
         request.operation == Operation::read || request.operation == Operation::write;
     switch (request.operation) {
@@ -25,16 +26,21 @@ namespace wnbd::backend {
             if (properties.read_only) return Error::not_permitted;
             if (!properties.can_write_zeroes) return Error::not_supported;
             break;
+        case Operation::extents:
+            if (!properties.can_tell_extents) return Error::not_supported;
+            if (request.length == 0 || request.extents.empty()) return Error::invalid;
+            break;
         default: return Error::invalid;
     }
-    if (request.offset > properties.size || request.length > properties.size - request.offset)
-        return request.operation == Operation::read ? Error::invalid : Error::no_space;
+    const bool changes =
+        request.operation != Operation::read && request.operation != Operation::extents;
+    if (request.offset > size || request.length > size - request.offset)
+        return changes ? Error::no_space : Error::invalid;
     if (request.offset % properties.minimum_block != 0 ||
         request.length % properties.minimum_block != 0)
         return Error::invalid;
     if (has_payload && request.length != request.buffer.size()) return Error::invalid;
-    if (request.force_unit_access && request.operation != Operation::read && !properties.can_fua)
-        return Error::not_supported;
+    if (request.force_unit_access && changes && !properties.can_fua) return Error::not_supported;
     return Error::none;
 }
 

@@ -8,6 +8,7 @@
 
 #include "backend/checks.h"
 #include "backend/file_handle.h"
+#include "backend/fill_extents.h"
 
 namespace wnbd::backend {
 namespace {
@@ -23,7 +24,8 @@ class FileBackend final : public Backend {
                       .can_fua = true,
                       .can_trim = true,
                       .trim_reads_zeroes = !read_only && file->can_punch(),
-                      .can_write_zeroes = true},
+                      .can_write_zeroes = true,
+                      .can_tell_extents = true},
           file_(std::move(file)) {}
     ~FileBackend() override { FileBackend::close(); }
 
@@ -42,10 +44,11 @@ class FileBackend final : public Backend {
   private:
     [[nodiscard]] Error perform(Request& request) noexcept {
         if (closed_.load(std::memory_order_relaxed)) return Error::shutting_down;
-        auto error = check_request(request, properties_);
+        auto error = check_request(request, properties_, properties_.size);
         if (error == Error::none) error = transfer(request);
         if (error == Error::none && request.force_unit_access &&
-            request.operation != Operation::read && request.operation != Operation::flush)
+            request.operation != Operation::read && request.operation != Operation::flush &&
+            request.operation != Operation::extents)
             error = file_->flush();
         return error;
     }
@@ -61,6 +64,9 @@ class FileBackend final : public Backend {
                 return error == Error::not_supported ? Error::none : error;
             }
             case Operation::write_zeroes: return write_zeroes(request);
+            case Operation::extents:
+                return fill_extents(
+                    request, [this](std::uint64_t offset) { return file_->extent_at(offset); });
         }
         return Error::invalid;
     }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backend/checks.h"
+#include "backend/fill_extents.h"
 
 namespace wnbd::backend {
 
@@ -29,7 +30,8 @@ MemoryBackend::MemoryBackend(std::uint64_t size, std::unique_ptr<Chunk[], Free> 
                   .can_fua = true,
                   .can_trim = true,
                   .trim_reads_zeroes = true,
-                  .can_write_zeroes = true},
+                  .can_write_zeroes = true,
+                  .can_tell_extents = true},
       chunk_count_((size + chunk_size - 1) / chunk_size),
       chunks_(std::move(chunks)) {}
 
@@ -60,8 +62,10 @@ Extent MemoryBackend::extent_at(std::uint64_t offset) const noexcept {
 
 Error MemoryBackend::perform(Request& request) noexcept {
     if (closed_.load(std::memory_order_relaxed)) return Error::shutting_down;
-    const auto checked = check_request(request, properties_);
+    const auto checked = check_request(request, properties_, properties_.size);
     if (checked != Error::none || request.operation == Operation::flush) return checked;
+    if (request.operation == Operation::extents)
+        return fill_extents(request, [this](std::uint64_t offset) { return extent_at(offset); });
     for (std::uint64_t at = 0; at < request.length;) {
         const auto count =
             std::min(request.length - at, chunk_size - (request.offset + at) % chunk_size);
@@ -98,7 +102,8 @@ Error MemoryBackend::perform_in_chunk(const Request& request, std::uint64_t at,
             else
                 std::memset(chunk + within, 0, count);
             return Error::none;
-        case Operation::flush: break;
+        case Operation::flush:
+        case Operation::extents: break;
     }
     return Error::invalid;
 }

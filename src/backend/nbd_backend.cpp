@@ -25,6 +25,11 @@ Properties properties_of(const nbd::ExportInfo& info) noexcept {
             .rotational = has(nbd::transmission_rotational)};
 }
 
+/// The next request in the line.
+Request*& next_of(Request& request) noexcept {
+    return *static_cast<Request**>(request.storage.data());
+}
+
 nbd::CommandType command_type(Operation operation) noexcept {
     switch (operation) {
         case Operation::read: return nbd::CommandType::read;
@@ -32,6 +37,7 @@ nbd::CommandType command_type(Operation operation) noexcept {
         case Operation::flush: return nbd::CommandType::flush;
         case Operation::trim: return nbd::CommandType::trim;
         case Operation::write_zeroes: return nbd::CommandType::write_zeroes;
+        case Operation::extents: return nbd::CommandType::block_status;
     }
     return nbd::CommandType::read;
 }
@@ -114,7 +120,7 @@ void NbdBackend::submit_many(std::span<Request* const> requests) noexcept {
 void NbdBackend::accept(Request& request) noexcept {
     if (closing_.load(std::memory_order_relaxed))
         return request.done(request, Error::shutting_down);
-    const auto error = check_request(request, properties_);
+    const auto error = check_request(request, properties_, properties_.size);
     const bool nothing_to_do = request.operation != Operation::flush && request.length == 0;
     if (error != Error::none || nothing_to_do) return request.done(request, error);
     // Only while false: a line that every write changes would travel between the CPUs.
@@ -131,14 +137,14 @@ void NbdBackend::accept(Request& request) noexcept {
 }
 
 void NbdBackend::wait_in_line(Request& request) noexcept {
-    request.backend_private = nullptr;
+    next_of(request) = nullptr;
     {
         const std::lock_guard lock(waiting_lock_);
         ++waiting_count_;
         if (waiting_last_ == nullptr)
             waiting_first_ = &request;
         else
-            waiting_last_->backend_private = &request;
+            next_of(*waiting_last_) = &request;
         waiting_last_ = &request;
     }
     // The slot that was missing may have come free before anybody could see us wait.
@@ -154,7 +160,7 @@ void NbdBackend::admit_waiting() noexcept {
             if (first == nullptr) return;
             // Read before admission: from then on the request may complete and be its owner's
             // again.
-            auto* const second = static_cast<Request*>(first->backend_private);
+            Request* const second = next_of(*first);
             const auto admission = connection_->admit(command_of(*first));
             if (admission == Admission::full) return;
             waiting_first_ = second;

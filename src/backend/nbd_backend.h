@@ -59,7 +59,7 @@ class NbdBackend final : public Backend, private nbd::CompletionSink {
     std::atomic<bool> unflushed_{false};
     std::mutex close_lock_;  // one close() at a time; rank: before waiting_lock_
 
-    std::mutex waiting_lock_;  // of the list, linked by Request::backend_private
+    std::mutex waiting_lock_;  // of the list, linked through Request::storage
     Request* waiting_first_ = nullptr;
     Request* waiting_last_ = nullptr;
     // Grows before its request is first refused by a full table, so that whoever frees a slot sees

@@ -14,7 +14,7 @@ constexpr auto insufficient_resources = scsi::AdditionalSense{0x5503};
 scsi::Sense sense_of(Operation operation, Error error) noexcept {
     using scsi::AdditionalSense;
     using scsi::SenseKey;
-    const bool changes = operation != Operation::read;
+    const bool changes = operation != Operation::read && operation != Operation::extents;
     switch (error) {
         case Error::not_permitted:
             if (changes && operation != Operation::flush)
