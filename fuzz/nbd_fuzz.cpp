@@ -134,7 +134,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::size_t piece = (data[0] >> 1) == 0 ? SIZE_MAX : data[0] >> 1;
     ExportInfo info{.size = 1U << 20};
     if ((data[0] & 1) == 0) {
-        Handshake handshake("disk");
+        Handshake handshake(
+            {.export_name = "disk", .structured_replies = false, .extended_headers = false});
         while (!bytes.empty() && !handshake.done() && !handshake.failed()) {
             const auto used = handshake.receive(bytes.first(std::min(bytes.size(), piece)));
             bytes = bytes.subspan(used);
@@ -142,7 +143,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
         if (handshake.failed()) require(!describe(handshake.fault()).empty());
         if (!handshake.done()) return 0;
-        info = handshake.info();
+        info = handshake.agreement().info;
         require(check_export(info).code == FaultCode::none);
     }
     Transmission(std::min(info.maximum_payload, default_maximum_payload), data[1] % 9)

@@ -39,7 +39,9 @@ Result<bool, Fault> send_output(Socket& socket, Handshake& handshake) {
 Result<ExportInfo, Fault> negotiate(Socket& socket, std::string_view export_name,
                                     milliseconds time_max) {
     const auto deadline = Clock::now() + time_max;
-    Handshake handshake(export_name);
+    Handshake handshake({.export_name = std::string(export_name),
+                         .structured_replies = false,
+                         .extended_headers = false});
     while (!handshake.done() && !handshake.failed()) {
         const auto sent = send_output(socket, handshake);
         if (!sent) return Failure{sent.error()};
@@ -57,7 +59,7 @@ Result<ExportInfo, Fault> negotiate(Socket& socket, std::string_view export_name
         if (got.status == Status::failed) return Failure{socket_fault(handshake.step(), got.error)};
         handshake.receive(std::span(bytes).first(got.bytes));
     }
-    if (handshake.done()) return handshake.info();
+    if (handshake.done()) return handshake.agreement().info;
     // An abort that does not go out at once is not worth waiting for.
     (void)send_output(socket, handshake);
     return Failure{handshake.fault()};

@@ -260,7 +260,7 @@ TEST(Connection, BrokenRepliesCompleteEverythingOnce) {
                             FaultCode::unknown_handle);
     expect_all_disconnected(sending(test::simple_reply(0x700000001)), FaultCode::not_in_flight);
     expect_all_disconnected(sending(Wire().put(structured_reply_magic)),
-                            FaultCode::structured_reply_unasked);
+                            FaultCode::wrong_reply_kind);
 }
 
 TEST(Connection, StalledServerDoesNotBlockAdmissionNorClose) {

@@ -24,7 +24,7 @@ const char* refusal(std::uint64_t reply) {
         case OptionReply::error_policy: return "its policy forbids it";
         case OptionReply::error_invalid: return "it takes the request for invalid";
         case OptionReply::error_platform: return "its platform does not support it";
-        case OptionReply::error_tls_required: return "it demands TLS, which is not supported yet";
+        case OptionReply::error_tls_required: return "it demands TLS: use nbds:// or tls=require";
         case OptionReply::error_unknown: return "it has no such export";
         case OptionReply::error_shutdown: return "it is shutting down";
         case OptionReply::error_block_size_required: return "it demands block size negotiation";
@@ -33,7 +33,7 @@ const char* refusal(std::uint64_t reply) {
     }
 }
 
-std::string server_bytes(const Fault& fault) {
+std::string negotiation(const Fault& fault) {
     switch (fault.code) {
         case FaultCode::not_nbd:
             return "this is no NBD server: it starts with " + got_instead(fault);
@@ -48,16 +48,16 @@ std::string server_bytes(const Fault& fault) {
             return "the server answers option " + std::to_string(fault.got) + " instead of " +
                    std::to_string(fault.expected);
         case FaultCode::unexpected_option_reply:
-            return "the server answers the option with the unexpected reply type " + hex(fault.got);
+            return "the server sent the unexpected reply type " + hex(fault.got) + " " + fault.step;
         case FaultCode::oversized_option_reply:
             return "the server announces an option reply of " + std::to_string(fault.got) +
                    " bytes; at most " + std::to_string(fault.expected) + " are accepted";
         case FaultCode::too_many_option_replies:
             return "the server sent more than " + std::to_string(fault.expected) +
                    " replies to one option";
-        case FaultCode::short_info_reply:
-            return "the server sent an information reply of " + std::to_string(fault.got) +
-                   " bytes where " + std::to_string(fault.expected) + " are needed";
+        case FaultCode::malformed_option_reply:
+            return "the server sent an option reply of " + std::to_string(fault.got) +
+                   " bytes where " + std::to_string(fault.expected) + " are needed, " + fault.step;
         case FaultCode::no_export_info:
             return "the server acknowledged the export without telling its size";
         case FaultCode::bad_block_size:
@@ -67,13 +67,54 @@ std::string server_bytes(const Fault& fault) {
         case FaultCode::size_too_large:
             return "the export claims " + std::to_string(fault.got) + " bytes; at most " +
                    std::to_string(fault.expected) + " are possible";
-        case FaultCode::structured_reply_unasked:
-            return "the server sent a structured reply, which was not negotiated";
+        case FaultCode::tls_not_offered:
+            return "TLS is required, but the server does not offer it" +
+                   (fault.text.empty() ? "" : ": " + fault.text);
+        case FaultCode::plain_text_before_tls:
+            return "the server sent " + std::to_string(fault.got) +
+                   " bytes in plain text after it agreed to TLS: somebody may be in between";
+        case FaultCode::plain_newstyle:
+            return "the server speaks only the plain newstyle negotiation, which can open an "
+                   "export but tells nothing about it";
+        case FaultCode::unasked_context:
+            return "the server selected the metadata context '" + fault.text +
+                   "', which was not asked for";
+        default: return {};
+    }
+}
+
+std::string transmission(const Fault& fault) {
+    switch (fault.code) {
+        case FaultCode::wrong_reply_kind:
+            return "a reply of the server starts with " + got_instead(fault) +
+                   ": it is of a kind that was not agreed on for this request";
         case FaultCode::unknown_handle:
             return "the server replied to handle " + hex(fault.got) + ", which was never used";
         case FaultCode::not_in_flight:
             return "the server replied to handle " + hex(fault.got) +
                    ", whose request is not in flight";
+        case FaultCode::unknown_chunk:
+            return "the server sent a reply chunk of the unknown type " + hex(fault.got);
+        case FaultCode::misplaced_chunk:
+            return "the server sent a reply chunk of type " + hex(fault.got) +
+                   " to a command of type " + std::to_string(fault.expected);
+        case FaultCode::malformed_chunk:
+            return "the server sent a reply chunk of " + std::to_string(fault.got) +
+                   " bytes where " + std::to_string(fault.expected) + " are needed";
+        case FaultCode::chunk_out_of_range:
+            return "the server sent bytes at " + std::to_string(fault.got) +
+                   ", outside the request, which ends at " + std::to_string(fault.expected);
+        case FaultCode::chunk_overlaps:
+            return "the server sent the bytes at " + std::to_string(fault.got) + " twice";
+        case FaultCode::wrong_offset_echo:
+            return "the server replied for the offset " + std::to_string(fault.got) +
+                   " instead of " + std::to_string(fault.expected);
+        case FaultCode::reply_incomplete:
+            return "the server ended its reply with " + std::to_string(fault.got) + " of " +
+                   std::to_string(fault.expected) + " bytes";
+        case FaultCode::unasked_block_status:
+            return "the server sent the block status of metadata context " +
+                   std::to_string(fault.got) + ", which was not agreed on";
         default: return {};
     }
 }
@@ -92,8 +133,8 @@ std::string describe(const Fault& fault) {
     switch (fault.code) {
         case FaultCode::none: return "no fault";
         case FaultCode::refused:
-            return std::string("the server refused the export: ") + refusal(fault.got) + " (" +
-                   hex(fault.got) + ")" + said;
+            return std::string("the server refused ") + fault.step + ": " + refusal(fault.got) +
+                   " (" + hex(fault.got) + ")" + said;
         case FaultCode::hang_up:
             return std::string("the server closed the connection ") + fault.step;
         case FaultCode::timed_out:
@@ -108,8 +149,10 @@ std::string describe(const Fault& fault) {
                    std::to_string(fault.expected) + " are allowed";
         case FaultCode::unsupported: return "not supported" + said;
         case FaultCode::closed: return "the connection was closed";
-        default: return server_bytes(fault);
+        default: break;
     }
+    const auto text = negotiation(fault);
+    return text.empty() ? transmission(fault) : text;
 }
 
 }  // namespace wnbd::nbd

@@ -19,15 +19,27 @@ enum class FaultCode : std::uint8_t {
     unexpected_option_reply,  // a reply type that the option cannot have
     oversized_option_reply,
     too_many_option_replies,
-    short_info_reply,
-    no_export_info,  // ACK without INFO_EXPORT
+    malformed_option_reply,  // a length that its type cannot have
+    no_export_info,          // ACK without INFO_EXPORT
     bad_block_size,
     size_zero,
     size_too_large,
-    refused,  // the server answers the option with an error
-    structured_reply_unasked,
+    refused,                // the server answers the option with an error
+    tls_not_offered,        // and it is required
+    plain_text_before_tls,  // more than the consent to STARTTLS
+    plain_newstyle,         // the server has no options but EXPORT_NAME
+    unasked_context,        // a metadata context that we did not ask for
+    wrong_reply_kind,       // simple, structured or extended, where another was agreed on
     unknown_handle,
     not_in_flight,
+    unknown_chunk,         // of a type that nobody knows and that is no error
+    misplaced_chunk,       // content of another kind than the request's
+    malformed_chunk,       // a length that its type cannot have
+    chunk_out_of_range,    // beyond the request
+    chunk_overlaps,        // bytes that came before
+    wrong_offset_echo,     // an extended reply names another offset
+    reply_incomplete,      // done, but bytes or the block status are missing
+    unasked_block_status,  // of a metadata context that was not agreed on
     // the way to it
     hang_up,
     timed_out,
@@ -45,7 +57,7 @@ struct Fault {
     FaultCode code = FaultCode::none;
     std::uint64_t got = 0;
     std::uint64_t expected = 0;
-    const char* step = "";  // a string literal: what was being done
+    const char* step = "";  // a string literal: what was being done; refused: what was asked for
     std::string text{};     // what the server or the system said, printable characters only
 };
 

@@ -59,10 +59,13 @@ inline constexpr std::uint32_t allocation_zero = 1U << 1;
 
 /// "Values": strings of the protocol are at most 4096 bytes.
 inline constexpr std::size_t max_export_name = 4096;
-/// What we accept as one option reply: the longest string with its type, and room to spare.
-inline constexpr std::uint32_t max_option_reply = 8192;
+/// What we accept as one option reply: the two longest strings of NBD_REP_SERVER, room to spare.
+inline constexpr std::uint32_t max_option_reply = 12U << 10;  // bytes
 /// Replies to one option before we take the server for broken.
 inline constexpr unsigned max_option_replies = 64;
+/// The same where each is an entry of a list that was asked for.
+inline constexpr unsigned max_listed = 10'000;
+inline constexpr std::size_t option_reply_size = 20;  // bytes, of its header
 
 // Transmission.
 inline constexpr std::uint16_t transmission_has_flags = 1U << 0;

@@ -58,7 +58,10 @@ bool ReplyParser::parse_header() {
             simple_reply(error, handle);
             break;
         }
-        case structured_reply_magic: fail(FaultCode::structured_reply_unasked, magic); break;
+        case structured_reply_magic:
+        case extended_reply_magic:
+            fail(FaultCode::wrong_reply_kind, magic, simple_reply_magic);
+            break;
         default: fail(FaultCode::bad_reply_magic, magic, simple_reply_magic); break;
     }
     return fault_.code == FaultCode::none;

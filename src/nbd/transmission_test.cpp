@@ -303,7 +303,7 @@ TEST(Transmission, WrongRepliesAreNamed) {
         return code;
     };
     EXPECT_EQ(fault_of(Wire().text("oops")), FaultCode::bad_reply_magic);
-    EXPECT_EQ(fault_of(Wire().put(structured_reply_magic)), FaultCode::structured_reply_unasked);
+    EXPECT_EQ(fault_of(Wire().put(structured_reply_magic)), FaultCode::wrong_reply_kind);
     EXPECT_EQ(fault_of(test::simple_reply(0)), FaultCode::unknown_handle);
     EXPECT_EQ(fault_of(test::simple_reply(0x100000008)), FaultCode::unknown_handle);
     EXPECT_EQ(fault_of(test::simple_reply(0x100000001)), FaultCode::not_in_flight);
