@@ -147,6 +147,16 @@ std::string describe(const Fault& fault) {
         case FaultCode::name_too_long:
             return "the name has " + std::to_string(fault.got) + " bytes; at most " +
                    std::to_string(fault.expected) + " are allowed";
+        case FaultCode::tls_unknown_ca:
+        case FaultCode::tls_expired:
+        case FaultCode::tls_wrong_name:
+        case FaultCode::tls_untrusted:
+        case FaultCode::tls_client_certificate_wanted:
+        case FaultCode::tls_alert:
+        case FaultCode::tls_truncated:
+        case FaultCode::tls_failed:
+        case FaultCode::tls_file:
+        case FaultCode::tls_key_mismatch: return fault.text;
         case FaultCode::unsupported: return "not supported" + said;
         case FaultCode::closed: return "the connection was closed";
         default: break;

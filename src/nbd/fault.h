@@ -46,6 +46,17 @@ enum class FaultCode : std::uint8_t {
     resolve_failed,
     connect_failed,
     socket_failed,
+    // TLS: the text is the whole line
+    tls_unknown_ca,
+    tls_expired,  // or not yet valid
+    tls_wrong_name,
+    tls_untrusted,  // the server's certificate, for another reason
+    tls_client_certificate_wanted,
+    tls_alert,      // the server ended TLS with an alert, whose number is `got`
+    tls_truncated,  // the connection ended without TLS's farewell
+    tls_failed,     // whatever else TLS met
+    tls_file,       // a file of ours cannot be read or used
+    tls_key_mismatch,
     // our side
     name_too_long,
     unsupported,

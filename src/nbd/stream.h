@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "nbd/fault.h"
 #include "nbd/io_slice.h"
 
 namespace wnbd::nbd {
@@ -43,7 +44,8 @@ class Stream {
     virtual ~Stream() = default;
 
     /// Gathers up to max_slices slices; may take a part of them. What is taken needs no memory of
-    /// the caller's any more.
+    /// the caller's any more. What is not taken comes first in the next call, unchanged: TLS may
+    /// have encrypted it already.
     [[nodiscard]] virtual IoResult send(std::span<const IoSlice> slices) noexcept = 0;
     /// Scatters what is there. `closed` when the peer has ended its side.
     [[nodiscard]] virtual IoResult receive(std::span<const IoSlice> slices) noexcept = 0;
@@ -59,6 +61,10 @@ class Stream {
     virtual void shut_down() noexcept = 0;
     /// Says that nothing more will be sent (TLS: close_notify first).
     virtual void shut_down_send() noexcept = 0;
+
+    /// Why send() or receive() failed, if more is known than the system's number; else the code is
+    /// none. Thread-safe.
+    [[nodiscard]] virtual Fault failure() const { return {}; }
 };
 
 }  // namespace wnbd::nbd
