@@ -95,7 +95,7 @@ TEST(Connection, HangUpAtEachByteOfTheNegotiationIsNamed) {
         const auto fault = open_fault([&](Peer& peer) {
             peer.send(std::span(greeting).first(std::min(length, greeting.size())));
             if (length < greeting.size()) return;
-            (void)peer.receive(4 + 16 + 8);
+            (void)peer.receive(4 + 16 + 12);
             peer.send(std::span(answer).first(length - greeting.size()));
         });
         EXPECT_TRUE(fault.code == FaultCode::hang_up) << length << ": " << describe(fault);
@@ -415,7 +415,7 @@ TEST(Connection, NamesOf255To4096BytesReachTheServer) {
             peer.send(test::greeting());
             const auto header = peer.receive(4 + 16 + 4);
             seen.set_value(load_big_endian<std::uint32_t>(&header[20]));
-            (void)peer.receive(length + 4);
+            (void)peer.receive(length + 8);
             peer.send(good_answer());
             peer.wait_for_end();
         });
