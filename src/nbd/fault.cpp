@@ -159,6 +159,7 @@ std::string describe(const Fault& fault) {
         case FaultCode::tls_key_mismatch: return fault.text;
         case FaultCode::unsupported: return "not supported" + said;
         case FaultCode::closed: return "the connection was closed";
+        case FaultCode::export_changed: return "the export is not the one it was" + said;
         default: break;
     }
     const auto text = negotiation(fault);

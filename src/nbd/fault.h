@@ -61,6 +61,8 @@ enum class FaultCode : std::uint8_t {
     name_too_long,
     unsupported,
     closed,  // we closed it
+    // a server that came back
+    export_changed,  // into what the disk was not built on; the text says how
 };
 
 /// A fault with its numbers. `got` and `expected` mean what describe() says for the code.
