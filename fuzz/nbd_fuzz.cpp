@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A hostile server's bytes, from its greeting to its replies; and NBD URIs.
+// A hostile server's bytes, from its greeting to its replies.
 //
-// The first byte chooses: bit 0 skips the negotiation, bit 7 takes the rest for a URI; bits 1 to 6
-// cut the bytes into pieces. The second byte says how many requests are in flight.
+// The first byte chooses: bit 0 skips the negotiation; the others cut the bytes into pieces. The
+// second byte says how many requests are in flight.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -10,14 +10,12 @@
 #include <cstring>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "nbd/handshake.h"
 #include "nbd/reply_parser.h"
 #include "nbd/request_table.h"
 #include "nbd/send_batch.h"
-#include "nbd/uri.h"
 
 namespace {
 
@@ -113,24 +111,11 @@ class Transmission final : public ReplySink {
     std::vector<std::size_t> ended_;
 };
 
-void fuzz_uri(Bytes bytes) {
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const auto address = parse_uri(text);
-    if (!address) return require(!address.error().empty());
-    require(address.value().port != 0);
-    require(address.value().export_name.size() <= max_export_name);
-    require(address.value().host.empty() != address.value().socket_path.empty());
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size < 2) return 0;
     Bytes bytes(data + 2, size - 2);
-    if ((data[0] & 0x80) != 0) {
-        fuzz_uri(bytes);
-        return 0;
-    }
     const std::size_t piece = (data[0] >> 1) == 0 ? SIZE_MAX : data[0] >> 1;
     ExportInfo info{.size = 1U << 20};
     if ((data[0] & 1) == 0) {

@@ -87,9 +87,9 @@ TEST(DriverlessPlan, AnNbdServerBecomesAUriThatIsReadBack) {
             const ServePlan served = driverless_plan(plan, 1, some_random);
             const auto read = nbd::parse_uri(served.units[0].backend);
             ASSERT_TRUE(read.ok()) << served.units[0].backend;
-            EXPECT_EQ(read.value().host, host);
-            EXPECT_EQ(read.value().port, 10810);
-            EXPECT_EQ(read.value().export_name, name);
+            EXPECT_EQ(read.value().addresses[0].host, host);
+            EXPECT_EQ(read.value().addresses[0].port, 10810);
+            EXPECT_EQ(read.value().addresses[0].export_name, name);
         }
     }
 }
