@@ -3,13 +3,19 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "base/result.h"
 #include "nbd/fault.h"
+#include "nbd/resolver.h"
 #include "nbd/socket.h"
 #include "nbd/uri.h"
 
 namespace wnbd::nbd {
+
+namespace system {
+class ConnectWatch;
+}
 
 /// One thread dials; any thread may cancel.
 class Dialer {
@@ -25,12 +31,20 @@ class Dialer {
     /// notwithstanding: its thread is left behind then.
     [[nodiscard]] Result<Socket, Fault> dial(const Address& address, Clock::time_point deadline);
 
+    /// The part of it that comes after the name.
+    [[nodiscard]] Result<Socket, Fault> connect_any(const addrinfo* first,
+                                                    Clock::time_point deadline);
+
     /// Ends the present dial() and every later one.
     void cancel() noexcept;
 
   private:
-    struct System;
-    std::unique_ptr<System> system_;
+    [[nodiscard]] Result<Socket, Fault> connect_unix(const std::string& path,
+                                                     Clock::time_point deadline);
+
+    Resolver resolver_;
+    std::unique_ptr<system::ConnectWatch> watch_;
+    int watch_error_ = 0;  // why there is none
 };
 
 }  // namespace wnbd::nbd

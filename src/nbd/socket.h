@@ -84,8 +84,7 @@ class Waker {
 [[nodiscard]] Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,
                              std::chrono::milliseconds time_max) noexcept;
 
-/// Resolves the name and tries its addresses in turn until the deadline. TCP_NODELAY is set.
-/// The system's resolver has its own time limit, which the deadline cannot shorten.
+/// A Dialer of its own that nobody can cancel.
 [[nodiscard]] Result<Socket, Fault> connect_to(const Address& address, Clock::time_point deadline);
 
 }  // namespace wnbd::nbd

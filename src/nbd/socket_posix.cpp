@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "nbd/socket.h"
 #include "nbd/socket_system.h"
@@ -130,47 +132,75 @@ bool connect_pending(int error) noexcept {
     return error == EINPROGRESS || error == EINTR;
 }
 
-int wait_connected(Socket::Native native, std::chrono::milliseconds time_max,
-                   bool& timed_out) noexcept {
-    const auto deadline = Clock::now() + time_max;
-    for (;;) {
-        const auto left =
-            std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
-        pollfd polled{.fd = native, .events = POLLOUT, .revents = 0};
-        const int ready = ::poll(&polled, 1, static_cast<int>(std::max<long>(left.count(), 0)));
-        if (ready == 0) {
-            timed_out = true;
-            return ETIMEDOUT;
-        }
-        if (ready > 0) break;
-        if (errno != EINTR) return errno;
-    }
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (::getsockopt(native, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
-    return error;
+bool queue_full(int error) noexcept {
+    return error == EAGAIN;
 }
 
-Result<Socket, Fault> connect_unix(const std::string& path) {
-    const auto failed = [](int error) {
-        return Failure{Fault{.code = FaultCode::connect_failed,
-                             .got = static_cast<std::uint64_t>(error),
-                             .text = system_error_text(error)}};
+int set_tcp_options(Socket::Native native) noexcept {
+    const auto set = [native](int level, int name, int value) {
+        return ::setsockopt(native, level, name, &value, sizeof value) == 0;
     };
-    sockaddr_un address{};
-    if (path.size() >= sizeof address.sun_path)
-        return Failure{Fault{.code = FaultCode::name_too_long,
-                             .got = path.size(),
-                             .expected = sizeof address.sun_path - 1}};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.data(), path.size());
-    Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!socket.open()) return failed(errno);
-    if (::connect(socket.native(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
-        0)
-        return failed(errno);
-    if (const int error = make_non_blocking(socket.native()); error != 0) return failed(error);
-    return socket;
+    const bool all = set(IPPROTO_TCP, TCP_NODELAY, 1) && set(SOL_SOCKET, SO_KEEPALIVE, 1) &&
+                     set(IPPROTO_TCP, TCP_KEEPIDLE, int{keep_alive::idle.count()}) &&
+                     set(IPPROTO_TCP, TCP_KEEPINTVL, int{keep_alive::interval.count()}) &&
+                     set(IPPROTO_TCP, TCP_KEEPCNT, keep_alive::count);
+    return all ? 0 : errno;
+}
+
+void stay_loaded() noexcept {
+    // A library with threads is nothing that gets unloaded here: glibc's own would not survive it.
+}
+
+struct ConnectWatch::Native {
+    int cancel = -1;  // an eventfd whose count is never taken back
+    std::atomic<bool> cancelled{false};
+
+    ~Native() {
+        if (cancel >= 0) ::close(cancel);
+    }
+};
+
+ConnectWatch::ConnectWatch(std::unique_ptr<Native> native) noexcept : native_(std::move(native)) {}
+ConnectWatch::~ConnectWatch() = default;
+
+std::unique_ptr<ConnectWatch> ConnectWatch::create() {
+    auto native = std::make_unique<Native>();
+    native->cancel = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (native->cancel < 0) return nullptr;
+    return std::unique_ptr<ConnectWatch>(new ConnectWatch(std::move(native)));
+}
+
+void ConnectWatch::cancel() noexcept {
+    native_->cancelled = true;
+    (void)::eventfd_write(native_->cancel, 1);
+}
+bool ConnectWatch::cancelled() const noexcept {
+    return native_->cancelled;
+}
+
+// poll() takes the sockets as they are.
+int ConnectWatch::add(Socket::Native) noexcept {
+    return 0;
+}
+void ConnectWatch::remove(Socket::Native) noexcept {}
+
+void ConnectWatch::wait(std::span<const Socket> pending,
+                        std::chrono::milliseconds time_max) noexcept {
+    std::array<pollfd, sockets_max + 1> polled{};
+    polled[0] = {.fd = native_->cancel, .events = POLLIN, .revents = 0};
+    nfds_t count = 1;
+    for (const auto& socket : pending.first(std::min(pending.size(), sockets_max)))
+        polled[count++] = {.fd = socket.native(), .events = POLLOUT, .revents = 0};
+    constexpr std::chrono::milliseconds longest{1 << 30};
+    (void)::poll(polled.data(), count, static_cast<int>(std::min(time_max, longest).count()));
+}
+
+ConnectWatch::State ConnectWatch::state(Socket::Native native, int& error) noexcept {
+    pollfd polled{.fd = native, .events = POLLOUT, .revents = 0};
+    if (::poll(&polled, 1, 0) <= 0) return State::pending;
+    socklen_t length = sizeof error;
+    if (::getsockopt(native, SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
+    return error == 0 ? State::connected : State::failed;
 }
 
 }  // namespace system

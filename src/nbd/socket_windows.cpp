@@ -2,9 +2,13 @@
 #include <windows.h>
 #include <winsock2.h>
 #include <ws2tcpip.h>
+// After the sockets' own headers.
+#include <mstcpip.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <utility>
 
 #include "nbd/socket.h"
 #include "nbd/socket_system.h"
@@ -149,34 +153,98 @@ bool connect_pending(int error) noexcept {
     return error == WSAEWOULDBLOCK;
 }
 
-int wait_connected(Socket::Native native, std::chrono::milliseconds time_max,
-                   bool& timed_out) noexcept {
-    // Not WSAPoll: before Windows 10 2004 it does not report a failed connect.
+bool queue_full(int) noexcept {
+    return false;
+}
+
+int set_tcp_options(Socket::Native native) noexcept {
+    const BOOL on = TRUE;
+    const auto* const value = reinterpret_cast<const char*>(&on);
+    tcp_keepalive probes{
+        .onoff = 1,
+        .keepalivetime = static_cast<ULONG>(std::chrono::milliseconds(keep_alive::idle).count()),
+        .keepaliveinterval =
+            static_cast<ULONG>(std::chrono::milliseconds(keep_alive::interval).count())};
+    DWORD returned = 0;
+    if (::setsockopt(native, IPPROTO_TCP, TCP_NODELAY, value, sizeof on) != 0 ||
+        ::setsockopt(native, SOL_SOCKET, SO_KEEPALIVE, value, sizeof on) != 0 ||
+        ::WSAIoctl(native, SIO_KEEPALIVE_VALS, &probes, sizeof probes, nullptr, 0, &returned,
+                   nullptr, nullptr) != 0)
+        return ::WSAGetLastError();
+    return 0;
+}
+
+void stay_loaded() noexcept {
+    HMODULE module = nullptr;
+    (void)::GetModuleHandleExW(
+        GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+        reinterpret_cast<const wchar_t*>(&stay_loaded), &module);
+}
+
+struct ConnectWatch::Native {
+    WSAEVENT changed = ::WSACreateEvent();  // of any of the sockets
+    WSAEVENT cancel = ::WSACreateEvent();
+    std::atomic<bool> cancelled{false};
+
+    ~Native() {
+        for (const auto event : {changed, cancel})
+            if (event != WSA_INVALID_EVENT) ::WSACloseEvent(event);
+    }
+};
+
+ConnectWatch::ConnectWatch(std::unique_ptr<Native> native) noexcept : native_(std::move(native)) {}
+ConnectWatch::~ConnectWatch() = default;
+
+std::unique_ptr<ConnectWatch> ConnectWatch::create() {
+    auto native = std::make_unique<Native>();
+    if (native->changed == WSA_INVALID_EVENT || native->cancel == WSA_INVALID_EVENT) return nullptr;
+    return std::unique_ptr<ConnectWatch>(new ConnectWatch(std::move(native)));
+}
+
+void ConnectWatch::cancel() noexcept {
+    native_->cancelled = true;
+    ::WSASetEvent(native_->cancel);
+}
+bool ConnectWatch::cancelled() const noexcept {
+    return native_->cancelled;
+}
+
+int ConnectWatch::add(Socket::Native native) noexcept {
+    const bool added = ::WSAEventSelect(native, native_->changed, FD_CONNECT) == 0;
+    return added ? 0 : ::WSAGetLastError();
+}
+void ConnectWatch::remove(Socket::Native native) noexcept {
+    (void)::WSAEventSelect(native, nullptr, 0);
+}
+
+void ConnectWatch::wait(std::span<const Socket>, std::chrono::milliseconds time_max) noexcept {
+    const WSAEVENT events[] = {native_->changed, native_->cancel};
+    constexpr std::chrono::milliseconds longest{1 << 30};
+    const auto time = static_cast<DWORD>(std::min(time_max, longest).count());
+    (void)::WSAWaitForMultipleEvents(2, events, FALSE, time, FALSE);
+    // Whoever waits looks at each socket afterwards: what comes from now on sets it again.
+    ::WSAResetEvent(native_->changed);
+}
+
+// Not WSAEnumNetworkEvents: it tells once, and forgets.
+ConnectWatch::State ConnectWatch::state(Socket::Native native, int& error) noexcept {
     fd_set writable;
     fd_set failed;
     FD_ZERO(&writable);
     FD_ZERO(&failed);
     FD_SET(native, &writable);
     FD_SET(native, &failed);
-    timeval time{};
-    time.tv_sec = static_cast<long>(time_max.count() / 1000);
-    time.tv_usec = static_cast<long>(time_max.count() % 1000 * 1000);
-    const int ready = ::select(0, nullptr, &writable, &failed, &time);
-    if (ready < 0) return ::WSAGetLastError();
-    if (ready == 0) {
-        timed_out = true;
-        return WSAETIMEDOUT;
+    timeval now{};
+    const int ready = ::select(0, nullptr, &writable, &failed, &now);
+    if (ready == 0) return State::pending;
+    if (ready < 0) {
+        error = ::WSAGetLastError();
+        return State::failed;
     }
-    int error = 0;
     int length = sizeof error;
     if (::getsockopt(native, SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&error), &length) != 0)
-        return ::WSAGetLastError();
-    return error;
-}
-
-Result<Socket, Fault> connect_unix(const std::string&) {
-    return Failure{Fault{.code = FaultCode::unsupported,
-                         .text = "Unix sockets on Windows; use nbd://host:port/export"}};
+        error = ::WSAGetLastError();
+    return error == 0 ? State::connected : State::failed;
 }
 
 }  // namespace system

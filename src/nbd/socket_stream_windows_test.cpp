@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The stream over a completion port and the dialler, against sockets of this process. Prints what
+// is wrong; exits 0 when nothing is.
+#include <winsock2.h>
+#include <ws2tcpip.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "nbd/dial.h"
+#include "nbd/socket_stream.h"
+
+namespace wnbd::nbd {
+namespace {
+
+using namespace std::chrono_literals;
+using Status = IoResult::Status;
+
+int failures = 0;
+
+void check(bool good, const char* what, int line) {
+    if (good) return;
+    std::printf("line %d: not so: %s\n", line, what);
+    ++failures;
+}
+#define CHECK(condition) check((condition), #condition, __LINE__)
+
+class Listener {
+  public:
+    Listener() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+        address_.sin_family = AF_INET;
+        address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int length = sizeof address_;
+        auto* const generic = reinterpret_cast<sockaddr*>(&address_);
+        CHECK(::bind(socket_.native(), generic, length) == 0);
+        CHECK(::listen(socket_.native(), 16) == 0);
+        CHECK(::getsockname(socket_.native(), generic, &length) == 0);
+    }
+    [[nodiscard]] Address address(const char* host = "127.0.0.1") const {
+        return {.host = host, .port = ntohs(address_.sin_port)};
+    }
+    [[nodiscard]] Socket accept() const {
+        return Socket(::accept(socket_.native(), nullptr, nullptr));
+    }
+    void close() { socket_ = Socket(); }
+
+  private:
+    Socket socket_;
+    sockaddr_in address_{};
+};
+
+/// A stream, and the blocking socket at its other end.
+struct Pair {
+    Listener listener{};
+    Socket peer{};
+    std::unique_ptr<SocketStream> stream{};
+
+    Pair() {
+        Dialer dialer;
+        auto socket = dialer.dial(listener.address(), Clock::now() + 20s);
+        CHECK(socket.ok());
+        peer = listener.accept();
+        auto made = SocketStream::create(std::move(socket.value()));
+        CHECK(made.ok());
+        stream = std::move(made.value());
+    }
+    void peer_says(const char* text) const {
+        const auto length = static_cast<int>(std::strlen(text));
+        CHECK(::send(peer.native(), text, length, 0) == length);
+    }
+};
+
+bool nothing(const Ready& ready) {
+    return !ready.readable && !ready.writable && !ready.woken;
+}
+
+void dialling() {
+    Listener listener;
+    Dialer dialer;
+    const auto soon = Clock::now() + 20s;
+    CHECK(dialer.dial(listener.address(), soon).ok());
+    CHECK(dialer.dial(listener.address("localhost"), soon).ok());
+    listener.close();
+    const auto refused = dialer.dial(listener.address(), soon);
+    CHECK(!refused.ok() && refused.error().code == FaultCode::connect_failed);
+    CHECK(!refused.ok() && refused.error().got == WSAECONNREFUSED);
+    const auto no_unix = dialer.dial({.socket_path = "C:\\no\\such\\socket"}, soon);
+    CHECK(!no_unix.ok() && no_unix.error().code == FaultCode::connect_failed);
+    dialer.cancel();
+    const auto cancelled = dialer.dial(listener.address(), soon);
+    CHECK(!cancelled.ok() && cancelled.error().code == FaultCode::closed);
+}
+
+/// To a listener that never answers: its queue is full, or the system swallows the request.
+void cancelling() {
+    Dialer dialer;
+    std::thread other([&] {
+        std::this_thread::sleep_for(100ms);
+        dialer.cancel();
+    });
+    // TEST-NET-1: no host has this address.
+    const auto cancelled = dialer.dial({.host = "192.0.2.1"}, Clock::now() + 1h);
+    CHECK(!cancelled.ok());
+    other.join();
+}
+
+void waiting() {
+    Pair pair;
+    auto& stream = *pair.stream;
+    CHECK(nothing(stream.wait({.time_max = 20ms})));
+    CHECK(nothing(stream.wait({.soon = true, .time_max = 20ms})));
+    CHECK(stream.wait({.room = true, .time_max = 10s}).writable);
+    stream.wake();
+    stream.wake();
+    CHECK(stream.wait({.time_max = 10s}).woken);
+    CHECK(nothing(stream.wait({.time_max = 20ms})));
+    std::thread waker([&] { stream.wake(); });
+    CHECK(stream.wait({}).woken);
+    waker.join();
+
+    std::array<std::uint8_t, 8> bytes{};
+    const std::array<IoSlice, 2> scatter{{{bytes.data() + 4, 4}, {bytes.data(), 4}}};
+    for (int i = 0; i < 20; ++i) {
+        std::thread sender([&] { pair.peer_says("uvwxyz"); });
+        CHECK(stream.wait({.soon = i % 2 == 0, .time_max = 10s}).readable);
+        sender.join();
+        CHECK(stream.receive(scatter).bytes == 6 && bytes[4] == 'u' && bytes[0] == 'y');
+        CHECK(stream.receive(scatter).status == Status::would_block);
+    }
+    pair.peer_says("last");
+    pair.peer = Socket();
+    CHECK(stream.wait({.time_max = 10s}).readable);
+    CHECK(stream.receive(scatter).bytes == 4);
+    CHECK(stream.wait({.time_max = 10s}).readable);
+    CHECK(stream.receive(scatter).status == Status::closed);
+}
+
+void shutting_down() {
+    Pair pair;
+    std::thread other([&] {
+        std::this_thread::sleep_for(50ms);
+        pair.stream->shut_down();
+    });
+    while (!pair.stream->wait({}).readable) {
+    }
+    other.join();
+    std::array<std::uint8_t, 8> bytes{};
+    const IoSlice slice{bytes.data(), bytes.size()};
+    CHECK(pair.stream->receive({&slice, 1}).status != Status::ok);
+    CHECK(pair.stream->send({&slice, 1}).status == Status::failed);
+}
+
+std::uint8_t byte_at(std::size_t place) {
+    return static_cast<std::uint8_t>((place * 2654435761U) >> 13);
+}
+
+/// More than the socket takes, to a peer that reads late: all of it comes, in order.
+void filling() {
+    constexpr std::size_t total = 24U << 20;
+    Pair pair;
+    auto& stream = *pair.stream;
+    std::vector<std::uint8_t> out(total);
+    for (std::size_t i = 0; i < total; ++i)
+        out[i] = byte_at(i);
+    std::size_t wrong = 0;
+    std::thread reader([&] {
+        std::this_thread::sleep_for(200ms);
+        std::vector<char> in(64U << 10);
+        std::size_t at = 0;
+        while (at < total) {
+            const int got = ::recv(pair.peer.native(), in.data(), static_cast<int>(in.size()), 0);
+            if (got <= 0) break;
+            for (int i = 0; i < got; ++i)
+                wrong +=
+                    static_cast<std::uint8_t>(in[static_cast<std::size_t>(i)]) != byte_at(at++);
+        }
+        wrong += total - at;
+    });
+    std::size_t done = 0;
+    unsigned waits = 0;
+    while (done < total) {
+        const std::array<IoSlice, 2> gather{
+            {{out.data() + done, std::min<std::size_t>(28, total - done)},
+             {out.data() + done + std::min<std::size_t>(28, total - done),
+              std::min<std::size_t>(1U << 20, total - done) -
+                  std::min<std::size_t>(28, total - done)}}};
+        const auto sent = stream.send(gather);
+        if (sent.status == Status::ok) {
+            done += sent.bytes;
+            continue;
+        }
+        CHECK(sent.status == Status::would_block);
+        if (sent.status != Status::would_block) break;
+        ++waits;
+        CHECK(stream.wait({.room = true, .time_max = 20s}).writable);
+    }
+    reader.join();
+    CHECK(wrong == 0);
+    CHECK(waits > 0);
+}
+
+/// Streams that end while the system still holds their memory.
+void ending() {
+    std::vector<std::uint8_t> bytes(1U << 20, 0x5a);
+    const IoSlice slice{bytes.data(), bytes.size()};
+    for (int i = 0; i < 12; ++i) {
+        Pair pair;
+        if (i % 2 == 0)
+            while (pair.stream->send({&slice, 1}).status == Status::ok) {
+            }
+        CHECK(nothing(pair.stream->wait({.time_max = 1ms})));
+        if (i % 3 == 0) pair.stream->shut_down();
+        pair.stream.reset();
+    }
+}
+
+}  // namespace
+}  // namespace wnbd::nbd
+
+int main() {
+    using namespace wnbd::nbd;
+    // Whoever dials first starts the system's sockets.
+    const Dialer first;
+    const struct {
+        const char* name;
+        void (*run)();
+    } parts[] = {{"dialling", dialling},           {"cancelling", cancelling}, {"waiting", waiting},
+                 {"shutting down", shutting_down}, {"filling", filling},       {"ending", ending}};
+    for (const auto& part : parts) {
+        const auto began = Clock::now();
+        part.run();
+        std::printf("%s: %lld ms\n", part.name,
+                    static_cast<long long>((Clock::now() - began) / std::chrono::milliseconds(1)));
+        std::fflush(stdout);
+    }
+    return failures == 0 ? 0 : 1;
+}
