@@ -30,7 +30,7 @@ void require(bool condition) {
 class Transmission final : public ReplySink {
   public:
     Transmission(std::uint32_t payload_max, unsigned count)
-        : table_(8, payload_max), parser_(table_, *this) {
+        : table_(8, {.payload_max = payload_max}), parser_(table_, *this) {
         for (unsigned i = 0; i < count; ++i)
             admit(i % jobs_.size());
         send();

@@ -65,12 +65,6 @@ Result<ExportInfo, Fault> negotiate(Socket& socket, std::string_view export_name
     return Failure{handshake.fault()};
 }
 
-std::uint32_t payload_limit(const ExportInfo& info) {
-    // More in one request would only hold others up. The limit stays a multiple of the minimum
-    // block, which is a power of two.
-    return std::min(info.maximum_payload, default_maximum_payload) & ~(info.minimum_block - 1);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Connection>, Fault> Connection::open(const Address& address,
@@ -100,7 +94,7 @@ Connection::Connection(Socket socket, std::unique_ptr<Waker> waker, const Export
       sink_(sink),
       socket_(std::move(socket)),
       waker_(std::move(waker)),
-      table_(options.commands_max, payload_limit(info)),
+      table_(options.commands_max, WireTerms::of({.info = info})),
       parser_(table_, *this) {
     // Under the lock, so that the reader and every later caller of kick() see the id.
     const std::lock_guard lock(lock_);
@@ -293,9 +287,10 @@ void Connection::close() noexcept {
 /// Nothing is in flight, so nobody else sends. The server closes its side when it has read the
 /// message; the reader then declares the end.
 void Connection::say_goodbye(std::unique_lock<std::mutex>& lock) noexcept {
-    std::array<std::uint8_t, request_size> message;
-    encode_request(message, {.type = CommandType::disconnect}, 0, 0);
-    const IoSlice slice{message.data(), message.size()};
+    std::array<std::uint8_t, extended_request_size> message;
+    const auto size =
+        encode_request(message, table_.terms().format, {.type = CommandType::disconnect});
+    const IoSlice slice{message.data(), size};
     // 28 bytes into an idle socket: if they do not fit, the server is past caring.
     if (socket_.send({&slice, 1}).status != Status::ok) return;
     socket_.shutdown_send();

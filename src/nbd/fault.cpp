@@ -106,6 +106,9 @@ std::string transmission(const Fault& fault) {
                    ", outside the request, which ends at " + std::to_string(fault.expected);
         case FaultCode::chunk_overlaps:
             return "the server sent the bytes at " + std::to_string(fault.got) + " twice";
+        case FaultCode::too_many_chunks:
+            return "the server sends its replies in more than " + std::to_string(fault.got) +
+                   " pieces with gaps between them";
         case FaultCode::wrong_offset_echo:
             return "the server replied for the offset " + std::to_string(fault.got) +
                    " instead of " + std::to_string(fault.expected);

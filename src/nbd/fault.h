@@ -37,6 +37,7 @@ enum class FaultCode : std::uint8_t {
     malformed_chunk,       // a length that its type cannot have
     chunk_out_of_range,    // beyond the request
     chunk_overlaps,        // bytes that came before
+    too_many_chunks,       // with gaps between them
     wrong_offset_echo,     // an extended reply names another offset
     reply_incomplete,      // done, but bytes or the block status are missing
     unasked_block_status,  // of a metadata context that was not agreed on

@@ -18,8 +18,17 @@ bool has_payload(CommandType type) {
 
 }  // namespace
 
-RequestTable::RequestTable(std::uint32_t capacity, std::uint32_t payload_max)
-    : slots_(capacity), payload_max_(payload_max) {
+WireTerms WireTerms::of(const Agreement& agreement) noexcept {
+    // The limit stays a multiple of the minimum block, which is a power of two.
+    const auto& info = agreement.info;
+    return {.format = agreement.format,
+            .payload_max =
+                std::min(info.maximum_payload, default_maximum_payload) & ~(info.minimum_block - 1),
+            .allocation_context = agreement.allocation_context};
+}
+
+RequestTable::RequestTable(std::uint32_t capacity, const WireTerms& terms)
+    : slots_(capacity), order_(capacity), terms_(terms) {
     for (std::uint32_t index = capacity; index-- > 0;) {
         slots_[index].next = free_head_;
         free_head_ = index;
@@ -45,10 +54,17 @@ bool RequestTable::admit(const Command& command) noexcept {
     auto& slot = slots_[index];
     free_head_ = slot.next;
     slot.command = command;
+    slot.done = 0;
+    slot.sequence = ++admissions_;
     slot.admitted = true;
     ++admitted_;
     enqueue(index);
     return true;
+}
+
+std::uint64_t RequestTable::piece_max(CommandType type) const noexcept {
+    if (has_payload(type)) return terms_.payload_max;
+    return terms_.format == WireFormat::extended ? max_export_size : max_wire_range;
 }
 
 Slot* RequestTable::arm_next() noexcept {
@@ -57,10 +73,14 @@ Slot* RequestTable::arm_next() noexcept {
     auto& slot = slots_[index];
     send_head_ = slot.next;
     if (send_head_ == none) send_tail_ = none;
-    const auto limit = has_payload(slot.command.type) ? payload_max_ : max_wire_range;
-    slot.piece = static_cast<std::uint32_t>(std::min<std::uint64_t>(slot.command.length, limit));
+    const auto& command = slot.command;
+    slot.piece = std::min(command.length - slot.done, piece_max(command.type));
+    slot.error = 0;
+    slot.coverage = {};
+    slot.status_came = false;
+    if (command.extents != nullptr) command.extents->count = 0;
     slot.payload.store(
-        slot.command.type == CommandType::write ? Slot::Payload::sending : Slot::Payload::none,
+        command.type == CommandType::write ? Slot::Payload::sending : Slot::Payload::none,
         std::memory_order_relaxed);
     // Generation 0 is left out, so that no handle is ever 0 and a zeroed reply finds nothing.
     if (++slot.generation == 0) slot.generation = 1;
@@ -78,14 +98,25 @@ void RequestTable::retire(Slot& slot) noexcept {
 }
 
 bool RequestTable::continue_command(Slot& slot) noexcept {
-    auto& command = slot.command;
-    if (slot.piece == command.length) return false;
-    command.offset += slot.piece;
-    command.length -= slot.piece;
-    if (command.data != nullptr) command.data += slot.piece;
+    const auto& command = slot.command;
+    slot.done += slot.piece;
+    if (slot.done == command.length || command.type == CommandType::block_status) return false;
     slot.handle.store(0, std::memory_order_relaxed);
     enqueue(index_of(slot));
     return true;
+}
+
+std::span<const std::uint32_t> RequestTable::in_order_of_admission() noexcept {
+    std::size_t count = 0;
+    for (const auto& slot : slots_)
+        if (slot.admitted) order_[count++] = index_of(slot);
+    const auto order = std::span(order_).first(count);
+    std::sort(order.begin(), order.end(), [this](std::uint32_t one, std::uint32_t other) {
+        return slots_[one].sequence < slots_[other].sequence;
+    });
+    // Those still to be sent are among them.
+    send_head_ = send_tail_ = none;
+    return order;
 }
 
 RequestTable::Found RequestTable::find(std::uint64_t handle) noexcept {
@@ -96,16 +127,26 @@ RequestTable::Found RequestTable::find(std::uint64_t handle) noexcept {
     return {&slot, true};
 }
 
-void encode_request(std::span<std::uint8_t, request_size> to, const Command& command,
-                    std::uint64_t handle, std::uint32_t length) noexcept {
+std::size_t encode_request(std::span<std::uint8_t, extended_request_size> to, WireFormat format,
+                           const WireRequest& request) noexcept {
+    const bool extended = format == WireFormat::extended;
+    const bool has_extended_payload = extended && request.type == CommandType::write;
     // Strict servers refuse a flush that names a range ("NBD_CMD_FLUSH").
-    const bool range = has_range(command.type);
-    store_big_endian<std::uint32_t>(&to[0], request_magic);
-    store_big_endian<std::uint16_t>(&to[4], command.flags);
-    store_big_endian<std::uint16_t>(&to[6], static_cast<std::uint16_t>(command.type));
-    store_big_endian<std::uint64_t>(&to[8], handle);
-    store_big_endian<std::uint64_t>(&to[16], range ? command.offset : 0);
-    store_big_endian<std::uint32_t>(&to[24], range ? length : 0);
+    const bool range = has_range(request.type);
+    const std::uint64_t length = range ? request.length : 0;
+    store_big_endian<std::uint32_t>(&to[0], extended ? extended_request_magic : request_magic);
+    store_big_endian<std::uint16_t>(
+        &to[4], has_extended_payload
+                    ? static_cast<std::uint16_t>(request.flags | command_flag_payload_len)
+                    : request.flags);
+    store_big_endian<std::uint16_t>(&to[6], static_cast<std::uint16_t>(request.type));
+    store_big_endian<std::uint64_t>(&to[8], request.handle);
+    store_big_endian<std::uint64_t>(&to[16], range ? request.offset : 0);
+    if (extended)
+        store_big_endian<std::uint64_t>(&to[24], length);
+    else
+        store_big_endian<std::uint32_t>(&to[24], static_cast<std::uint32_t>(length));
+    return header_size(format);
 }
 
 }  // namespace wnbd::nbd

@@ -5,23 +5,29 @@ namespace wnbd::nbd {
 
 void SendBatch::fill(RequestTable& table) noexcept {
     first_ = last_ = 0;
-    std::size_t used = 0;
-    while (used + request_size <= headers_.size()) {
+    const auto format = table.terms().format;
+    const auto size = header_size(format);
+    std::uint8_t* header = headers_.data();
+    for (std::size_t count = 0; count < max_requests; ++count, header += size) {
         Slot* const slot = table.arm_next();
         if (slot == nullptr) return;
-        const auto header = std::span<std::uint8_t, request_size>(&headers_[used], request_size);
-        encode_request(header, slot->command, slot->handle.load(std::memory_order_relaxed),
-                       slot->piece);
-        used += request_size;
+        const auto& command = slot->command;
+        encode_request(
+            std::span<std::uint8_t, extended_request_size>(header, extended_request_size), format,
+            {.type = command.type,
+             .flags = command.flags,
+             .handle = slot->handle.load(std::memory_order_relaxed),
+             .offset = slot->offset(),
+             .length = slot->piece});
         // Headers lie side by side: a run of requests without payload is one slice.
         if (last_ > 0 && writers_[last_ - 1] == nullptr) {
-            slices_[last_ - 1].size += request_size;
+            slices_[last_ - 1].size += size;
         } else {
-            slices_[last_] = {header.data(), request_size};
+            slices_[last_] = {header, size};
             writers_[last_++] = nullptr;
         }
-        if (slot->command.type == CommandType::write) {
-            slices_[last_] = {slot->command.data, slot->piece};
+        if (command.type == CommandType::write) {
+            slices_[last_] = {slot->data(), static_cast<std::size_t>(slot->piece)};
             writers_[last_++] = slot;
         }
     }

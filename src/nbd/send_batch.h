@@ -43,7 +43,7 @@ class SendBatch {
     void abandon() noexcept { first_ = last_ = 0; }
 
   private:
-    std::array<std::uint8_t, max_requests * request_size> headers_;
+    std::array<std::uint8_t, max_requests * extended_request_size> headers_;
     std::array<IoSlice, 2 * max_requests> slices_;
     std::array<Slot*, 2 * max_requests> writers_;  // beside slices_: whose payload it is
     std::size_t first_ = 0;

@@ -26,8 +26,8 @@ struct Core final : ReplySink {
         bool operator==(const Done&) const = default;
     };
 
-    explicit Core(std::uint32_t capacity = 8, std::uint32_t payload_max = 1U << 20)
-        : table(capacity, payload_max), parser(table, *this) {}
+    explicit Core(std::uint32_t capacity = 8, const WireTerms& terms = {.payload_max = 1U << 20})
+        : table(capacity, terms), parser(table, *this) {}
 
     void replied(Slot& slot, std::uint32_t error) noexcept override {
         if (error == 0 && table.continue_command(slot)) return;
@@ -251,7 +251,7 @@ TEST(Transmission, RangesBeyond32BitsGoOutInPieces) {
 }
 
 TEST(Transmission, PayloadsBeyondTheServersLimitGoOutInPieces) {
-    Core core(8, 1024);
+    Core core(8, {.payload_max = 1024});
     Bytes buffer(2500);
     ASSERT_TRUE(core.table.admit(read_into(buffer, 100)));
     std::uint8_t value = 1;
@@ -269,7 +269,7 @@ TEST(Transmission, PayloadsBeyondTheServersLimitGoOutInPieces) {
 }
 
 TEST(Transmission, AnErrorEndsACommandOfManyPieces) {
-    Core core(8, 1024);
+    Core core(8, {.payload_max = 1024});
     Bytes buffer(2500);
     ASSERT_TRUE(core.table.admit(read_into(buffer)));
     const auto request = decode(core.send());
