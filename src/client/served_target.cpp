@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "backend/aligning_backend.h"
 #include "backend/open_backend.h"
 #include "client/text.h"
 
@@ -74,9 +75,14 @@ ServedTarget::Refusal ServedTarget::open_units(const ServePlan& plan) {
     for (const ServedUnit& unit : plan.units) {
         auto backend = backend::open_backend(unit.backend);
         if (!backend) return {backend.error() + ".", code_of_backend(unit.backend)};
-        backends_.push_back(backend.value().get());
-        auto made =
-            iscsi::LogicalUnit::create(std::move(backend.value()), unit.settings, target_->names());
+        iscsi::UnitSettings settings = unit.settings;
+        const std::uint32_t minimum = backend.value()->properties().minimum_block;
+        // What initiators align to costs no reading.
+        if (minimum > settings.block_size && settings.physical_block_size <= settings.block_size)
+            settings.physical_block_size = minimum;
+        auto storage = backend::aligned_to(std::move(backend.value()), settings.block_size);
+        backends_.push_back(storage.get());
+        auto made = iscsi::LogicalUnit::create(std::move(storage), settings, target_->names());
         if (!made)
             return {in_quotes(unit.backend) + ": " + made.error() + ".", ERROR_INVALID_PARAMETER};
         target_->add(std::move(made.value()));

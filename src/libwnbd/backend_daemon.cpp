@@ -245,7 +245,9 @@ DWORD run_daemon(const WNBD_PROPERTIES& properties, DWORD open_error, Open&& ope
         LOG_ERROR("\"%s\": %s", properties.InstanceName, opened.error().c_str());
         return open_error;
     }
-    return BackendDaemon(std::move(opened.value()), properties).run();
+    WNBD_PROPERTIES fitted = properties;
+    auto storage = fit_storage(fitted, std::move(opened.value()));
+    return BackendDaemon(std::move(storage), fitted).run();
 }
 
 }  // namespace

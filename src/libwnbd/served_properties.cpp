@@ -2,7 +2,11 @@
 #include "libwnbd/served_properties.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
+#include <utility>
+
+#include "backend/aligning_backend.h"
 
 namespace wnbd::libwnbd {
 
@@ -23,6 +27,21 @@ std::string choose_block_size(WNBD_PROPERTIES& properties, std::uint32_t minimum
 }
 
 }  // namespace
+
+std::unique_ptr<backend::Backend> fit_storage(WNBD_PROPERTIES& properties,
+                                              std::unique_ptr<backend::Backend> storage) {
+    const std::uint32_t minimum = storage->properties().minimum_block;
+    const std::uint32_t wanted = properties.BlockSize;
+    const bool makes_sense = wanted == block_size_small || wanted == block_size_large;
+    const std::uint32_t block =
+        wanted == 0 ? std::clamp(minimum, block_size_small, block_size_large) : wanted;
+    if (minimum <= block || (wanted != 0 && !makes_sense)) return storage;
+    properties.BlockSize = block;
+    if (WnbdGetPhysicalBlockExponent(&properties) == 0)
+        WnbdSetPhysicalBlockExponent(&properties,
+                                     static_cast<UINT8>(std::countr_zero(minimum / block)));
+    return backend::aligned_to(std::move(storage), block);
+}
 
 std::string fit_to_backend(WNBD_PROPERTIES& properties, const backend::Properties& backend,
                            std::string& remark) {

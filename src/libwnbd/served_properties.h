@@ -3,6 +3,7 @@
 // abilities.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "backend/backend.h"
@@ -12,6 +13,12 @@ namespace wnbd::libwnbd {
 
 /// Descriptors an unmap may carry where a backend serves it.
 inline constexpr UINT32 served_unmap_count_max = 256;
+
+/// Has the disk's blocks made of the storage's where those are larger (backend/aligning_backend.h):
+/// a BlockSize of 0 becomes 4096 then, and a disk without a physical block size gets the storage's,
+/// so that Windows aligns to what needs no reading. Else nothing is changed.
+[[nodiscard]] std::unique_ptr<backend::Backend> fit_storage(
+    WNBD_PROPERTIES& properties, std::unique_ptr<backend::Backend> storage);
 
 /// Completes the properties of a disk:
 /// - BlockSize: 512 or 4096, a multiple of the backend's minimum block; 0 takes 512, or the minimum

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 namespace wnbd::libwnbd {
 namespace {
 
@@ -52,6 +54,55 @@ TEST(ServedProperties, RefusesOtherBlockSizesAndWhatTheStorageCannotDo) {
     coarser.backend.minimum_block = 65536;
     coarser.go();
     EXPECT_NE(coarser.refusal, "");
+}
+
+class Coarse final : public backend::Backend {
+  public:
+    explicit Coarse(std::uint32_t minimum_block) {
+        properties_.size = 1 << 20;
+        properties_.minimum_block = minimum_block;
+    }
+    [[nodiscard]] const backend::Properties& properties() const noexcept override {
+        return properties_;
+    }
+    void submit(backend::Request& request) noexcept override {
+        request.done(request, backend::Error::io);
+    }
+    void close() noexcept override {}
+
+  private:
+    backend::Properties properties_;
+};
+
+TEST(ServedProperties, SmallBlocksAreMadeOfTheStoragesLargeOnes) {
+    struct Case {
+        UINT32 wanted, minimum, block, physical;
+    };
+    for (const Case& one :
+         {Case{512, 512, 512, 512}, Case{512, 4096, 512, 4096}, Case{0, 1, 512, 512},
+          Case{0, 4096, 4096, 4096}, Case{0, 65536, 4096, 65536}, Case{4096, 65536, 4096, 65536}}) {
+        Fit fit;
+        fit.properties.BlockSize = one.wanted;
+        const auto disk = fit_storage(fit.properties, std::make_unique<Coarse>(one.minimum));
+        fit.backend = disk->properties();
+        fit.go();
+        EXPECT_EQ(fit.refusal, "") << one.wanted << " of " << one.minimum;
+        EXPECT_EQ(fit.properties.BlockSize, one.block);
+        EXPECT_EQ(one.block << WnbdGetPhysicalBlockExponent(&fit.properties), one.physical);
+        EXPECT_EQ(fit.properties.BlockCount * one.block, 1U << 20);
+    }
+    // What the caller says of physical blocks stays, and so does what makes no sense.
+    Fit fit;
+    fit.properties.BlockSize = 512;
+    WnbdSetPhysicalBlockExponent(&fit.properties, 1);
+    EXPECT_EQ(
+        fit_storage(fit.properties, std::make_unique<Coarse>(4096))->properties().minimum_block,
+        512U);
+    EXPECT_EQ(WnbdGetPhysicalBlockExponent(&fit.properties), 1);
+    fit.properties.BlockSize = 100;
+    EXPECT_EQ(
+        fit_storage(fit.properties, std::make_unique<Coarse>(4096))->properties().minimum_block,
+        4096U);
 }
 
 TEST(ServedProperties, WhatIsLeftAfterTheLastBlockIsToldAndNotMapped) {

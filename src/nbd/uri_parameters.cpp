@@ -103,8 +103,7 @@ Reason add_address(const UriParameter& parameter, const UriParts& parts, Uri& ur
             return "it needs a path";
         if (parameter.value.find('\0', 1) != string::npos)
             return "%00 may stand at its beginning only";
-        UriParameter text = parameter;
-        if (auto why = read_path(text, address.socket_path); !why.empty()) return why;
+        if (auto why = read_path(parameter, address.socket_path); !why.empty()) return why;
     } else {
         auto place = parse_host_port(parameter.value);
         if (!place) return place.error();
@@ -164,7 +163,7 @@ Reason settle_mode(const UriParts& parts, const string& mode, bool tls_said, Tls
     return {};
 }
 
-Reason settle_tls(const UriParts& parts, TlsWords words, Uri& uri) {
+Reason settle_tls(const UriParts& parts, const TlsWords& words, Uri& uri) {
     TlsSettings& tls = uri.tls;
     if (!words.user.empty() && !parts.user.empty() && words.user != parts.user)
         return "the user name before the @ and tls-username differ";
@@ -203,8 +202,7 @@ Result<Uri, string> give_meaning(const UriParts& parts) {
     }
     if (uri.addresses.empty())
         return Failure{string("a Unix socket needs the parameter socket=/path")};
-    if (auto why = settle_tls(parts, std::move(words), uri); !why.empty())
-        return Failure{std::move(why)};
+    if (auto why = settle_tls(parts, words, uri); !why.empty()) return Failure{std::move(why)};
     if (uri.on_timeout == OnTimeout::hold && uri.reconnect_timeout == milliseconds(0))
         return Failure{
             string("on-timeout=hold contradicts reconnect-timeout=0: one waits for "
