@@ -2,6 +2,7 @@
 // storport.sys for Wine's kernel process: an ordinary DLL, loaded because the miniport imports it.
 #include "lab/disk/disk.h"
 #include "lab/storport/host.h"
+#include "lab/wine/cancel.h"
 #include "lab/wine/crash.h"
 #include "lab/wine/etw_log.h"
 #include "lab/wine/native.h"
@@ -57,7 +58,7 @@ extern "C" int __stdcall DllMain(void*, unsigned long reason, void*) {
     using namespace wnbd::lab::wine;
     constexpr unsigned long kAttach = 1;
     if (reason != kAttach) return 1;
-    if (!find_real_functions()) return 0;
+    if (!find_real_functions() || !replace_cancelling()) return 0;
     set_host({prepare, raise_to_dispatch, lower_irql, current_irql, run_blocking, copy_user,
               await_calls, true});
     tell_of_crashes();

@@ -2,8 +2,6 @@
 #include "lab/wine/worker.h"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -25,7 +23,6 @@ struct Job {
     PFILE_OBJECT file =
         nullptr;   // referenced: Wine frees it as soon as it has dispatched the CLOSE
     KEVENT alert;  // set once the IRP is cancelled or its process is gone
-    std::atomic<bool> cancel_ran{false};
 };
 
 struct Pool {
@@ -62,20 +59,10 @@ void worker_loop() {
     }
 }
 
-void NTAPI cancel(PDEVICE_OBJECT, PIRP irp) {
+/// Only marks that an IRP can be cancelled: cancel_irp() takes it away instead of calling it.
+void NTAPI cancellable(PDEVICE_OBJECT, PIRP irp) {
     IoReleaseCancelSpinLock(irp->CancelIrql);
-    Pool& all = pool();
-    std::shared_ptr<Job> job;
-    {
-        const std::lock_guard lock(all.mutex);
-        if (const auto found = all.jobs.find(irp); found != all.jobs.end()) job = found->second;
-    }
-    if (!job) return;
-    KeSetEvent(&job->alert, IO_NO_INCREMENT, FALSE);
-    job->cancel_ran = true;
 }
-
-constexpr int kCancelWaitMs = 2000;
 
 }  // namespace
 
@@ -96,7 +83,7 @@ NTSTATUS run_blocking(PIRP irp, bool alertable, NTSTATUS (*work)(void*, PIRP), v
         all.jobs[irp] = job;
     }
     if (alertable) {
-        IoSetCancelRoutine(irp, cancel);
+        IoSetCancelRoutine(irp, cancellable);
         if (irp->Cancel) KeSetEvent(&job->alert, IO_NO_INCREMENT, FALSE);
     }
     const std::lock_guard lock(all.mutex);
@@ -124,21 +111,24 @@ std::uint32_t requestor_of(PIRP irp) {
 
 void forget_irp(PIRP irp) {
     Pool& all = pool();
-    std::shared_ptr<Job> job;
-    {
-        const std::lock_guard lock(all.mutex);
-        const auto found = all.jobs.find(irp);
-        if (found == all.jobs.end()) return;
-        job = found->second;
-    }
-    // Without a routine to take back, ours is just running: it must have left the IRP before that
-    // goes.
-    if (job->alertable && IoSetCancelRoutine(irp, nullptr) == nullptr)
-        for (int i = 0; i < kCancelWaitMs && !job->cancel_ran; ++i)
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
     const std::lock_guard lock(all.mutex);
-    all.jobs.erase(irp);
+    const auto found = all.jobs.find(irp);
+    if (found == all.jobs.end()) return;
+    if (found->second->alertable) IoSetCancelRoutine(irp, nullptr);
+    all.jobs.erase(found);
     all.done.notify_all();
+}
+
+bool cancel_irp(PIRP irp) {
+    Pool& all = pool();
+    // Who completes an IRP forgets it first, under this lock: while it is in the list it is there.
+    const std::lock_guard lock(all.mutex);
+    const auto found = all.jobs.find(irp);
+    if (found == all.jobs.end()) return false;
+    irp->Cancel = TRUE;
+    if (IoSetCancelRoutine(irp, nullptr) == nullptr) return false;
+    KeSetEvent(&found->second->alert, IO_NO_INCREMENT, FALSE);
+    return true;
 }
 
 void await_calls(PIRP close) {

@@ -25,5 +25,8 @@ PKEVENT alert_event();
 std::uint32_t requestor_of(PIRP irp);
 /// Called before an IRP is completed: it can no longer be cancelled through us.
 void forget_irp(PIRP irp);
+/// IoCancelIrp for IRPs of which only the address is known, and that may be gone: touches none that
+/// no worker has. False when there was nothing to cancel.
+bool cancel_irp(PIRP irp);
 
 }  // namespace wnbd::lab::wine
