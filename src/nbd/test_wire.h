@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/big_endian.h"
+#include "nbd/export_info.h"
 #include "nbd/protocol.h"
 
 namespace wnbd::nbd::test {
@@ -73,6 +74,25 @@ inline Wire ack() {
 
 inline Wire simple_reply(std::uint64_t handle, std::uint32_t error = 0) {
     return Wire().put(simple_reply_magic).put(error).put(handle);
+}
+
+/// A chunk of a structured or an extended reply.
+inline Wire chunk_header(WireFormat format, ReplyType type, std::uint16_t flags,
+                         std::uint64_t handle, std::uint64_t offset, std::uint64_t length) {
+    Wire wire;
+    const bool extended = format == WireFormat::extended;
+    wire.put(extended ? extended_reply_magic : structured_reply_magic)
+        .put(flags)
+        .put(static_cast<std::uint16_t>(type))
+        .put(handle);
+    if (extended) return wire.put(offset).put(length);
+    return wire.put(static_cast<std::uint32_t>(length));
+}
+
+inline Wire chunk(WireFormat format, ReplyType type, std::uint16_t flags, std::uint64_t handle,
+                  std::uint64_t offset, const Wire& payload = {}) {
+    return chunk_header(format, type, flags, handle, offset, payload.bytes().size())
+        .append(payload);
 }
 
 }  // namespace wnbd::nbd::test

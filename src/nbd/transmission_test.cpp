@@ -3,105 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
-#include <deque>
 #include <vector>
 
-#include "nbd/reply_parser.h"
-#include "nbd/request_table.h"
-#include "nbd/send_batch.h"
+#include "nbd/test_core.h"
 #include "nbd/test_wire.h"
 
 namespace wnbd::nbd {
 namespace {
 
+using test::Bytes;
+using test::Core;
+using test::decode;
+using test::read_into;
 using test::Wire;
-using Bytes = std::vector<std::uint8_t>;
-
-/// The core with a caller that completes as a connection does.
-struct Core final : ReplySink {
-    struct Done {
-        void* cookie;
-        std::uint32_t error;
-        bool operator==(const Done&) const = default;
-    };
-
-    explicit Core(std::uint32_t capacity = 8, const WireTerms& terms = {.payload_max = 1U << 20})
-        : table(capacity, terms), parser(table, *this) {}
-
-    void replied(Slot& slot, std::uint32_t error) noexcept override {
-        if (error == 0 && table.continue_command(slot)) return;
-        done.push_back({slot.command.cookie, error});
-        table.retire(slot);
-    }
-
-    /// Everything that goes on the wire now, `piece` bytes at a time.
-    Bytes send(std::size_t piece = SIZE_MAX) {
-        Bytes wire;
-        batch.fill(table);
-        while (!batch.empty()) {
-            std::size_t room = piece;
-            std::size_t count = 0;
-            for (const auto& slice : batch.slices()) {
-                const auto part = std::min(slice.size, room);
-                wire.insert(wire.end(), slice.data, slice.data + part);
-                room -= part;
-                count += part;
-                if (room == 0) break;
-            }
-            batch.advance(count, [&](Slot& slot) { handed_over.push_back(slot.command.cookie); });
-        }
-        return wire;
-    }
-
-    FaultCode receive(std::span<const std::uint8_t> bytes, std::size_t piece = SIZE_MAX) {
-        auto code = FaultCode::none;
-        while (!bytes.empty() && code == FaultCode::none) {
-            auto now = bytes.first(std::min(bytes.size(), piece));
-            const auto plan = parser.plan();
-            std::size_t count = 0;
-            for (std::size_t i = 0; i < plan.count; ++i) {
-                const auto part = std::min(plan.slices[i].size, now.size());
-                if (part > 0) std::memcpy(plan.slices[i].data, now.data(), part);
-                now = now.subspan(part);
-                count += part;
-            }
-            bytes = bytes.subspan(count);
-            code = parser.received(count).code;
-        }
-        return code;
-    }
-
-    RequestTable table;
-    SendBatch batch;
-    ReplyParser parser;
-    std::vector<Done> done;
-    std::vector<void*> handed_over;
-};
-
-struct WireRequest {
-    std::uint16_t flags;
-    std::uint16_t type;
-    std::uint64_t handle;
-    std::uint64_t offset;
-    std::uint32_t length;
-};
-WireRequest decode(std::span<const std::uint8_t> wire, std::size_t at = 0) {
-    EXPECT_GE(wire.size(), at + request_size);
-    const auto* const from = wire.data() + at;
-    EXPECT_EQ(load_big_endian<std::uint32_t>(from), request_magic);
-    return {load_big_endian<std::uint16_t>(from + 4), load_big_endian<std::uint16_t>(from + 6),
-            load_big_endian<std::uint64_t>(from + 8), load_big_endian<std::uint64_t>(from + 16),
-            load_big_endian<std::uint32_t>(from + 24)};
-}
-
-Command read_into(Bytes& buffer, std::uint64_t offset = 0, void* cookie = nullptr) {
-    return {.type = CommandType::read,
-            .offset = offset,
-            .length = buffer.size(),
-            .data = buffer.data(),
-            .cookie = cookie != nullptr ? cookie : &buffer};
-}
 
 TEST(Transmission, RequestsAreEncodedAsTheProtocolSays) {
     Core core;
@@ -334,6 +248,112 @@ TEST(Transmission, AReplyBeforeTheRequestWasSentFindsNothing) {
     Bytes buffer(4);
     ASSERT_TRUE(core.table.admit(read_into(buffer)));
     EXPECT_EQ(core.receive(test::simple_reply(0x100000000).bytes()), FaultCode::not_in_flight);
+}
+
+TEST(Transmission, ExtendedRequestsHave64BitsOfLengthAndSayThatTheyHaveAPayload) {
+    Core core(8, {.format = WireFormat::extended});
+    const std::uint64_t length = (std::uint64_t{5} << 40) + 4096;
+    Bytes payload{1, 2, 3, 4};
+    ASSERT_TRUE(core.table.admit({.type = CommandType::write_zeroes,
+                                  .flags = command_flag_no_hole | command_flag_fast_zero,
+                                  .offset = 512,
+                                  .length = length}));
+    ASSERT_TRUE(core.table.admit({.type = CommandType::write,
+                                  .flags = command_flag_fua,
+                                  .offset = 0x123456789a,
+                                  .length = 4,
+                                  .data = payload.data()}));
+    ASSERT_TRUE(core.table.admit({.type = CommandType::flush, .offset = 4096, .length = 512}));
+    const auto wire = core.send();
+    ASSERT_EQ(wire.size(), 3 * extended_request_size + 4);
+    const auto zeroes = decode(wire, 0, WireFormat::extended);
+    EXPECT_EQ(zeroes.flags, command_flag_no_hole | command_flag_fast_zero);
+    EXPECT_EQ(zeroes.length, length);
+    const auto write = decode(wire, 32, WireFormat::extended);
+    EXPECT_EQ(write.flags, command_flag_fua | command_flag_payload_len);
+    EXPECT_EQ(write.offset, 0x123456789aU);
+    EXPECT_EQ(write.length, 4U);
+    EXPECT_TRUE(std::equal(payload.begin(), payload.end(), wire.begin() + 64));
+    const auto flush = decode(wire, 68, WireFormat::extended);
+    EXPECT_EQ(flush.type, 3);
+    EXPECT_EQ(flush.offset + flush.length, 0U);
+}
+
+TEST(Transmission, ABatchHasRoomForTheMostRequestsOfEitherForm) {
+    for (const auto format : {WireFormat::simple, WireFormat::extended}) {
+        Core core(200, {.format = format});
+        Bytes buffer(4);
+        for (unsigned i = 0; i < 200; ++i)
+            ASSERT_TRUE(core.table.admit(read_into(buffer, i)));
+        core.batch.fill(core.table);
+        EXPECT_EQ(core.batch.slices()[0].size, SendBatch::max_requests * header_size(format));
+        const auto first = core.batch.slices()[0];
+        const std::span wire(first.data, first.size);
+        EXPECT_EQ(decode(wire, 127 * header_size(format), format).offset, 127U);
+        EXPECT_TRUE(core.table.anything_to_send());
+    }
+}
+
+TEST(Transmission, CacheCarriesARangeAndNothingElse) {
+    Core core;
+    ASSERT_TRUE(core.table.admit(
+        {.type = CommandType::cache, .offset = 4096, .length = 8192, .cookie = &core}));
+    const auto wire = core.send();
+    ASSERT_EQ(wire.size(), request_size);
+    EXPECT_EQ(decode(wire).type, 5);
+    EXPECT_EQ(decode(wire).length, 8192U);
+    ASSERT_EQ(core.receive(test::simple_reply(decode(wire).handle).bytes()), FaultCode::none);
+    EXPECT_EQ(core.done, (std::vector<Core::Done>{{&core, 0}}));
+}
+
+TEST(Transmission, WhatIsNotAcknowledgedComesBackWholeInOrderOfAdmission) {
+    Core core(16, {.payload_max = 1024});
+    std::vector<Bytes> buffers(8, Bytes(2500));
+    for (std::size_t i = 0; i < 4; ++i)
+        ASSERT_TRUE(core.table.admit(read_into(buffers[i], i)));
+    const auto wire = core.send();
+    // The second is done with an error, the first with a piece; slots are used again.
+    ASSERT_EQ(core.receive(test::simple_reply(decode(wire, 28).handle, error_io)
+                               .append(test::simple_reply(decode(wire).handle))
+                               .fill(1024, 1)
+                               .bytes()),
+              FaultCode::none);
+    for (std::size_t i = 4; i < 8; ++i)
+        ASSERT_TRUE(core.table.admit(read_into(buffers[i], i)));
+    std::vector<std::uint64_t> offsets;
+    core.table.take_back([&](const Command& command) {
+        EXPECT_EQ(command.length, 2500U);
+        EXPECT_EQ(command.data, static_cast<Bytes*>(command.cookie)->data());
+        offsets.push_back(command.offset);
+    });
+    EXPECT_EQ(offsets, (std::vector<std::uint64_t>{0, 2, 3, 4, 5, 6, 7}));
+    EXPECT_EQ(core.table.admitted(), 0U);
+    EXPECT_FALSE(core.table.anything_to_send());
+    // A new connection in another form: the old one's handles find nothing in it.
+    core.table.begin({.format = WireFormat::structured});
+    core.parser.begin();
+    core.batch.abandon();
+    ASSERT_TRUE(core.table.admit(read_into(buffers[0])));
+    EXPECT_EQ(decode(core.send()).length, 2500U);
+    EXPECT_EQ(core.receive(test::simple_reply(decode(wire, 56).handle, error_io).bytes()),
+              FaultCode::not_in_flight);
+}
+
+TEST(Transmission, BeginningAgainForgetsHalfAReply) {
+    Core core;
+    Bytes buffer(100'000);
+    ASSERT_TRUE(core.table.admit(read_into(buffer)));
+    ASSERT_EQ(core.receive(test::simple_reply(decode(core.send()).handle).fill(50'000, 1).bytes()),
+              FaultCode::none);
+    EXPECT_FALSE(core.parser.at_boundary());
+    core.table.take_back([](const Command&) {});
+    core.parser.begin();
+    EXPECT_TRUE(core.parser.at_boundary());
+    ASSERT_EQ(core.parser.plan().count, 1U);
+    ASSERT_TRUE(core.table.admit(read_into(buffer)));
+    ASSERT_EQ(core.receive(test::simple_reply(decode(core.send()).handle).fill(100'000, 2).bytes()),
+              FaultCode::none);
+    EXPECT_EQ(buffer, Bytes(100'000, 2));
 }
 
 }  // namespace
