@@ -94,17 +94,17 @@ Result<AddressList, Fault> Resolver::find(const std::string& host, std::uint16_t
     std::unique_lock lock(question->lock);
     (void)question->changed.wait_until(
         lock, deadline, [&] { return question->answer.has_value() || question->cancelled; });
-    if (!question->answer) {
+    auto answer = std::move(question->answer);
+    if (!answer) {
         system::stay_loaded();
         if (question->cancelled) return Failure{Fault{.code = FaultCode::closed}};
         return Failure{
             Fault{.code = FaultCode::timed_out, .step = "while the host's name was resolved"}};
     }
-    auto& answer = *question->answer;
-    if (answer.error == 0) return std::move(answer.list);
+    if (answer->error == 0) return std::move(answer->list);
     return Failure{Fault{.code = FaultCode::resolve_failed,
-                         .got = static_cast<std::uint64_t>(answer.error),
-                         .text = error_text(answer.error)}};
+                         .got = static_cast<std::uint64_t>(answer->error),
+                         .text = error_text(answer->error)}};
 }
 
 }  // namespace wnbd::nbd
