@@ -5,7 +5,7 @@
 set -uo pipefail
 . scripts/common.sh
 
-all_stages=(style native asan tsan fuzz windows client package iscsi lab process)
+all_stages=(style native asan tsan fuzz windows client package nbd iscsi lab process)
 
 stage_style() {
     bash scripts/check_style.sh && python3 -m unittest discover -s tests/docs -t . -v
@@ -39,6 +39,10 @@ test_module() {
 test_modules() {
     export -f test_module
     printf '%s\n' "$@" | sed 's/\.py$//; s,/,.,g' | xargs -P3 -I{} bash -c 'test_module {}'
+}
+stage_nbd() {
+    build native-asan nbd_exercise && build native-tsan nbd_exercise && build windows nbd_exercise &&
+        test_modules tests/interop/test_*.py
 }
 stage_iscsi() {
     build native wnbd-client && build_shipped && bash scripts/guest_kernel.sh &&
