@@ -50,8 +50,21 @@ std::span<const ReceiveSlice> Connection::receive_room() noexcept {
 void Connection::received(std::size_t count, std::uint64_t now_ms) noexcept {
     const Work work(*this);
     last_received_ms_ = now_ms;
+    arrived_ = 0;
     reader_.received(count);
     if (takes_pdus()) run_reader();
+}
+
+/// What an initiator keeps under way shows in its numbers: a command that it sent when it had not
+/// yet seen the status of others (ExpStatSN) is one of many. One that never has more than one under
+/// way is never waited for.
+bool Connection::expects_more() const noexcept {
+    constexpr std::uint32_t deep = 8;
+    constexpr std::uint32_t few = 2;  // less than one of so many
+    if (running_ > 0 || !reader_.between_pdus()) return false;
+    // Numbers that make no sense tell nothing.
+    if (unacknowledged_ < deep || unacknowledged_ > 2 * window_) return false;
+    return arrived_ > 0 && arrived_ < unacknowledged_ / few;
 }
 
 void Connection::process_completions() noexcept {

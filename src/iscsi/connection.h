@@ -59,6 +59,10 @@ class Connection final : private PduSink,
     /// `count` bytes were put there. Runs every whole PDU among them.
     void received(std::size_t count, std::uint64_t now_ms) noexcept;
 
+    /// Of the commands that the initiator has under way the last received() has brought few, and
+    /// all that came are answered: whoever waits a moment now receives many together.
+    [[nodiscard]] bool expects_more() const noexcept;
+
     /// What is to be sent, in order; stays valid until sent() or detach().
     [[nodiscard]] std::span<const SendSlice> to_send() noexcept;
     void sent(std::size_t count) noexcept;
@@ -265,7 +269,9 @@ class Connection final : private PduSink,
     std::uint32_t expected_command_sn_ = 0;
     std::uint32_t max_command_sn_ = 0;
     std::uint32_t status_sn_ = 1;
-    std::vector<Early> early_;  // by CmdSN, a power of two of them
+    std::uint32_t unacknowledged_ = 0;  // commands whose status the initiator had not seen
+    std::uint32_t arrived_ = 0;         // commands in the last received()
+    std::vector<Early> early_;          // by CmdSN, a power of two of them
     std::uint32_t early_count_ = 0;
 
     CommandTable commands_;

@@ -13,6 +13,8 @@ PduSink::Placement Connection::begin_command(HeaderView header,
     constexpr PduSink::Placement dropped{.placed = true};
     const ScsiCommandHeader request = read_scsi_command(header);
     const Sequence& sequence = request.sequence;
+    unacknowledged_ = status_sn_ - sequence.expected_status_sn;
+    ++arrived_;
     if (!sequence.immediate) {
         const Turn turn = turn_of(sequence.command_sn);
         const bool again =

@@ -75,6 +75,37 @@ TEST_F(ConnectionTest, ManyPdusMayComeAtOnce) {
     expect_nothing_left();
 }
 
+TEST_F(ConnectionTest, ExpectsMoreOfAnInitiatorThatHasManyCommandsUnderWay) {
+    log_in();
+    const auto write_sent_before = [&](std::uint32_t others) {
+        Bytes bytes = initiator.encode(
+            initiator.command(Initiator::write10(8, 8), Initiator::writes, 4096, pattern(4096)));
+        store_big_endian(&bytes[28], *initiator.next_status_sn - others);
+        return bytes;
+    };
+    const auto expected_after = [&](std::uint32_t others, std::size_t count) {
+        Bytes wire;
+        while (count-- > 0) {
+            const Bytes one = write_sent_before(others);
+            wire.insert(wire.end(), one.begin(), one.end());
+        }
+        initiator.feed(wire);
+        return initiator.connection.expects_more();
+    };
+    EXPECT_FALSE(expected_after(0, 1)) << "it waits for each answer";
+    EXPECT_FALSE(expected_after(4, 1)) << "too few to be worth a wait";
+    EXPECT_TRUE(expected_after(16, 1));
+    EXPECT_FALSE(expected_after(16, 12)) << "most of them are here";
+    EXPECT_FALSE(expected_after(0x8000'0000, 1)) << "a number that can't be";
+    Bytes part = write_sent_before(16);
+    const Bytes rest(part.begin() + 1000, part.end());
+    part.resize(1000);
+    initiator.feed(part);
+    EXPECT_FALSE(initiator.connection.expects_more()) << "its data is on the way";
+    initiator.feed(rest);
+    initiator.pump();
+}
+
 TEST_F(ConnectionTest, LargeWritesAreReceivedIntoTheBackendsBuffer) {
     log_in({.keys = {"MaxBurstLength=262144"}});
     const Bytes data = pattern(64U << 10);

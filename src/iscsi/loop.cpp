@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "iscsi/loop.h"
 
+#if !defined(_WIN32)
+#include <sys/prctl.h>
+#include <time.h>
+#endif
+
 #include <chrono>
 #include <utility>
 
@@ -15,6 +20,17 @@ constexpr std::chrono::seconds tick_interval{1};
 std::string text_of(const asio::ip::tcp::endpoint& endpoint) {
     return portal_text(endpoint.address().to_string(), endpoint.port());
 }
+
+#if defined(_WIN32)
+void allow_short_pauses() noexcept {}
+#else
+constexpr long pause_ns = 50'000;
+constexpr unsigned long slack_ns = 1'000;  // by default the system adds up to 50 us
+
+void allow_short_pauses() noexcept {
+    prctl(PR_SET_TIMERSLACK, slack_ns);
+}
+#endif
 
 }  // namespace
 
@@ -31,12 +47,22 @@ Loop::~Loop() {
 
 void Loop::start() {
     tick();
-    thread_ = std::thread([this] { context_.run(); });
+    thread_ = std::thread([this] {
+        allow_short_pauses();
+        context_.run();
+    });
 }
 
 void Loop::finish() noexcept {
     context_.stop();
     if (thread_.joinable()) thread_.join();
+}
+
+void Loop::pause() noexcept {
+#if !defined(_WIN32)
+    const timespec time{0, pause_ns};
+    nanosleep(&time, nullptr);
+#endif
 }
 
 std::uint64_t Loop::now_ms() noexcept {

@@ -47,6 +47,10 @@ class Loop {
     [[nodiscard]] std::span<std::uint8_t> waste() noexcept { return waste_; }
     [[nodiscard]] static std::uint64_t now_ms() noexcept;
 
+    /// Sleeps for some ten microseconds, on the loop's thread and for a loop that has nothing else
+    /// to do. Where the system can only sleep for longer: not at all.
+    static void pause() noexcept;
+
     /// How many connections it has or will have; for the choice of a loop.
     std::atomic<unsigned> load{0};
 

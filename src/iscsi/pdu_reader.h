@@ -64,6 +64,10 @@ class PduReader {
     void hold() noexcept { held_ = true; }
     void release() noexcept { held_ = false; }
     [[nodiscard]] bool held() const noexcept { return held_; }
+    /// All that has come is taken in, and nothing of a PDU is missing.
+    [[nodiscard]] bool between_pdus() const noexcept {
+        return at_ == At::header && available() == 0;
+    }
 
   private:
     enum class At : std::uint8_t { header, data, trailer };

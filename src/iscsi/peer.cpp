@@ -76,6 +76,8 @@ void Peer::receive() noexcept {
         socket_.async_read_some(asio::buffer(loop_.waste().data(), loop_.waste().size()), done);
         return;
     }
+    if (connection_.expects_more() && loop_.load.load(std::memory_order_relaxed) == 1)
+        Loop::pause();
     // Asio tries to receive at once before it waits.
     const auto room = connection_.receive_room();
     receiving_ = !room.empty();
