@@ -2,15 +2,13 @@
 #include "nbd/handshake.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "base/big_endian.h"
 #include "base/byte_reader.h"
+#include "nbd/option_names.h"
 
 namespace wnbd::nbd {
 namespace {
-
-constexpr std::uint64_t no_limit = 0xffffffff;  // "maximum payload" of a server without one
 
 template <typename T>
 void append(std::vector<std::uint8_t>& to, T value) {
@@ -36,59 +34,7 @@ void append_text(std::vector<std::uint8_t>& to, std::string_view text) {
     to.insert(to.end(), text.begin(), text.end());
 }
 
-/// An option in messages: where a server falls silent, and what it refuses.
-struct OptionNames {
-    const char* before;
-    const char* inside;
-    const char* wish;
-};
-
-OptionNames names_of(Option option) {
-    switch (option) {
-        case Option::list:
-            return {"before its answer to NBD_OPT_LIST", "in its answer to NBD_OPT_LIST",
-                    "to list its exports"};
-        case Option::starttls:
-            return {"before its answer to NBD_OPT_STARTTLS", "in its answer to NBD_OPT_STARTTLS",
-                    "TLS"};
-        case Option::info:
-            return {"before its answer to NBD_OPT_INFO", "in its answer to NBD_OPT_INFO",
-                    "information about the export"};
-        case Option::structured_reply:
-            return {"before its answer to NBD_OPT_STRUCTURED_REPLY",
-                    "in its answer to NBD_OPT_STRUCTURED_REPLY", "structured replies"};
-        case Option::list_meta_context:
-            return {"before its answer to NBD_OPT_LIST_META_CONTEXT",
-                    "in its answer to NBD_OPT_LIST_META_CONTEXT", "to list the export's metadata"};
-        case Option::set_meta_context:
-            return {"before its answer to NBD_OPT_SET_META_CONTEXT",
-                    "in its answer to NBD_OPT_SET_META_CONTEXT", "the export's metadata"};
-        case Option::extended_headers:
-            return {"before its answer to NBD_OPT_EXTENDED_HEADERS",
-                    "in its answer to NBD_OPT_EXTENDED_HEADERS", "extended headers"};
-        case Option::go:
-        case Option::export_name:
-        case Option::abort: break;
-    }
-    return {"before its answer to NBD_OPT_GO", "in its answer to NBD_OPT_GO", "the export"};
-}
-
 }  // namespace
-
-Fault check_export(const ExportInfo& info) {
-    if (info.size == 0) return {.code = FaultCode::size_zero};
-    if (info.size > max_export_size)
-        return {.code = FaultCode::size_too_large, .got = info.size, .expected = max_export_size};
-    if (!std::has_single_bit(info.minimum_block) || info.minimum_block > largest_minimum_block)
-        return {.code = FaultCode::bad_block_size, .got = info.minimum_block, .text = "minimum"};
-    if (!std::has_single_bit(info.preferred_block) || info.preferred_block < info.minimum_block)
-        return {
-            .code = FaultCode::bad_block_size, .got = info.preferred_block, .text = "preferred"};
-    if (info.maximum_payload < info.minimum_block ||
-        (info.maximum_payload != no_limit && info.maximum_payload % info.minimum_block != 0))
-        return {.code = FaultCode::bad_block_size, .got = info.maximum_payload, .text = "maximum"};
-    return {};
-}
 
 Handshake::Handshake(HandshakeOptions options) : options_(std::move(options)) {
     if (options_.export_name.size() > max_export_name)
