@@ -18,6 +18,8 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
+constexpr std::uint64_t block_size = 4096;  // bytes: of most of the storage here
+
 /// Storage in memory that takes whole blocks only. Completes in submit(), or, with threads, later
 /// and in any order.
 class Storage final : public Backend {
@@ -158,10 +160,10 @@ TEST(AligningBackend, StandsOnlyWhereItIsNeeded) {
     auto small = std::make_unique<Storage>(4096, 512);
     Backend* const plain = small.get();
     EXPECT_EQ(aligned_to(std::move(small), 512).get(), plain);
-    Disk disk(10 * 4096 + 100, 4096, 512);
+    Disk disk(10 * block_size + 100, 4096, 512);
     EXPECT_NE(disk.disk.get(), disk.storage);
     const Properties& properties = disk.disk->properties();
-    EXPECT_EQ(properties.size, 10U * 4096);
+    EXPECT_EQ(properties.size, 10U * block_size);
     EXPECT_EQ(properties.minimum_block, 512U);
     EXPECT_EQ(properties.preferred_block, 4096U);
     EXPECT_TRUE(properties.can_flush && properties.can_fua && properties.can_trim &&
@@ -206,47 +208,47 @@ TEST(AligningBackend, EveryRangeOfATinyDiskIsReadAndChangedRight) {
 }
 
 TEST(AligningBackend, OnlyTheEdgesAreRead) {
-    Disk disk(16 * 4096, 4096, 512);
-    Bytes payload(8 * 4096);
+    Disk disk(16 * block_size, 4096, 512);
+    Bytes payload(8 * block_size);
     const auto reads_of = [&](std::uint64_t offset, std::size_t length) {
         const auto before = disk.storage->reads.load();
         EXPECT_EQ(write_blocking(*disk.disk, offset, std::span(payload).first(length)),
                   Error::none);
         return disk.storage->reads.load() - before;
     };
-    EXPECT_EQ(reads_of(4096, 8 * 4096), 0U);
-    EXPECT_EQ(reads_of(4096, 7 * 4096 + 512), 1U);
-    EXPECT_EQ(reads_of(4096 - 512, 7 * 4096 + 512), 1U);
-    EXPECT_EQ(reads_of(512, 7 * 4096), 2U);
+    EXPECT_EQ(reads_of(4096, 8 * block_size), 0U);
+    EXPECT_EQ(reads_of(4096, 7 * block_size + 512), 1U);
+    EXPECT_EQ(reads_of(4096 - 512, 7 * block_size + 512), 1U);
+    EXPECT_EQ(reads_of(512, 7 * block_size), 2U);
     EXPECT_EQ(reads_of(512, 512), 1U);
     EXPECT_EQ(reads_of(512, 3 * 512 + 3584), 2U);
 }
 
 TEST(AligningBackend, ForceUnitAccessHoldsForEveryPart) {
-    Disk disk(16 * 4096, 4096, 512);
-    Bytes payload(3 * 4096);
+    Disk disk(16 * block_size, 4096, 512);
+    Bytes payload(3 * block_size);
     ASSERT_EQ(write_blocking(*disk.disk, 512, payload, true), Error::none);
     EXPECT_EQ(disk.storage->forced, 3U);  // head, middle, tail
-    ASSERT_EQ(change(*disk.disk, Operation::write_zeroes, 512, 3 * 4096, true), Error::none);
+    ASSERT_EQ(change(*disk.disk, Operation::write_zeroes, 512, 3 * block_size, true), Error::none);
     EXPECT_EQ(disk.storage->forced, 6U);
-    ASSERT_EQ(change(*disk.disk, Operation::trim, 512, 3 * 4096, true), Error::none);
+    ASSERT_EQ(change(*disk.disk, Operation::trim, 512, 3 * block_size, true), Error::none);
     EXPECT_EQ(disk.storage->forced, 7U);
     ASSERT_EQ(change(*disk.disk, Operation::flush, 0, 0), Error::none);
     EXPECT_EQ(disk.storage->flushes, 1U);
 }
 
 TEST(AligningBackend, RangesAreCheckedByTheSmallBlock) {
-    Disk disk(4 * 4096 + 512, 4096, 512);
+    Disk disk(4 * block_size + 512, 4096, 512);
     Bytes bytes(512);
     EXPECT_EQ(read_blocking(*disk.disk, 100, bytes), Error::invalid);
-    EXPECT_EQ(read_blocking(*disk.disk, 4 * 4096, bytes), Error::invalid);
-    EXPECT_EQ(write_blocking(*disk.disk, 4 * 4096, bytes), Error::no_space);
-    EXPECT_EQ(write_blocking(*disk.disk, 4 * 4096 - 512, bytes), Error::none);
+    EXPECT_EQ(read_blocking(*disk.disk, 4 * block_size, bytes), Error::invalid);
+    EXPECT_EQ(write_blocking(*disk.disk, 4 * block_size, bytes), Error::no_space);
+    EXPECT_EQ(write_blocking(*disk.disk, 4 * block_size - 512, bytes), Error::none);
 }
 
 TEST(AligningBackend, AnErrorOfAnyPartIsTheRequests) {
-    Disk disk(16 * 4096, 4096, 512);
-    Bytes bytes(2 * 4096);
+    Disk disk(16 * block_size, 4096, 512);
+    Bytes bytes(2 * block_size);
     disk.storage->read_error = Error::io;
     EXPECT_EQ(read_blocking(*disk.disk, 512, bytes), Error::io);
     EXPECT_EQ(write_blocking(*disk.disk, 512, bytes), Error::io);
@@ -260,9 +262,9 @@ TEST(AligningBackend, AnErrorOfAnyPartIsTheRequests) {
 }
 
 TEST(AligningBackend, ExtentsAreCutToWhatWasAsked) {
-    Disk disk(8 * 4096, 4096, 512);
+    Disk disk(8 * block_size, 4096, 512);
     Bytes block(4096);
-    ASSERT_EQ(write_blocking(*disk.disk, 2 * 4096, block), Error::none);
+    ASSERT_EQ(write_blocking(*disk.disk, 2 * block_size, block), Error::none);
     const auto extents = [&](std::uint64_t offset, std::uint64_t length, std::size_t capacity) {
         std::vector<Extent> runs(capacity);
         struct Ask {
@@ -282,22 +284,22 @@ TEST(AligningBackend, ExtentsAreCutToWhatWasAsked) {
         runs.resize(ask.count);
         return runs;
     };
-    auto runs = extents(512, 4 * 4096, 8);
+    auto runs = extents(512, 4 * block_size, 8);
     ASSERT_EQ(runs.size(), 3U);
-    EXPECT_EQ(runs[0].length, 2U * 4096 - 512);
+    EXPECT_EQ(runs[0].length, 2U * block_size - 512);
     EXPECT_FALSE(runs[0].allocated);
     EXPECT_EQ(runs[1].length, 4096U);
     EXPECT_TRUE(runs[1].allocated);
     EXPECT_EQ(runs[2].length, 4096U + 512);
-    runs = extents(512, 4 * 4096, 1);
+    runs = extents(512, 4 * block_size, 1);
     ASSERT_EQ(runs.size(), 1U);
-    EXPECT_EQ(runs[0].length, 2U * 4096 - 512);
-    runs = extents(2 * 4096 + 512, 512, 4);
+    EXPECT_EQ(runs[0].length, 2U * block_size - 512);
+    runs = extents(2 * block_size + 512, 512, 4);
     ASSERT_EQ(runs.size(), 1U);
     EXPECT_EQ(runs[0].length, 512U);
     EXPECT_TRUE(runs[0].allocated);
-    EXPECT_EQ(disk.disk->extent_at(512).length, 2U * 4096 - 512);
-    EXPECT_EQ(disk.disk->extent_at(2 * 4096 + 1024).length, 4096U - 1024);
+    EXPECT_EQ(disk.disk->extent_at(512).length, 2U * block_size - 512);
+    EXPECT_EQ(disk.disk->extent_at(2 * block_size + 1024).length, 4096U - 1024);
 }
 
 TEST(AligningBackend, ANewSizeIsToldInWholeBlocks) {
@@ -307,16 +309,16 @@ TEST(AligningBackend, ANewSizeIsToldInWholeBlocks) {
         std::string said;
         std::uint64_t size = 0;
     } ear;
-    Disk disk(8 * 4096, 4096, 512);
+    Disk disk(8 * block_size, 4096, 512);
     disk.disk->observe(&ear);
-    disk.storage->size_now = 5 * 4096 + 512;
-    disk.storage->observer->resized(5 * 4096 + 512);
+    disk.storage->size_now = 5 * block_size + 512;
+    disk.storage->observer->resized(5 * block_size + 512);
     disk.storage->observer->told(Observer::Weight::information, "back");
-    EXPECT_EQ(ear.size, 5U * 4096);
+    EXPECT_EQ(ear.size, 5U * block_size);
     EXPECT_EQ(ear.said, "back");
-    EXPECT_EQ(disk.disk->size(), 5U * 4096);
+    EXPECT_EQ(disk.disk->size(), 5U * block_size);
     Bytes bytes(512);
-    EXPECT_EQ(read_blocking(*disk.disk, 5 * 4096, bytes), Error::invalid);
+    EXPECT_EQ(read_blocking(*disk.disk, 5 * block_size, bytes), Error::invalid);
     disk.disk->observe(nullptr);
     EXPECT_EQ(disk.storage->observer, nullptr);
 }
@@ -414,6 +416,7 @@ TEST(AligningBackend, NeighboursInABlockNeverUndoEachOther) {
         for (unsigned i = 0; i < count; ++i)
             neighbours.emplace_back(*disk.disk, i, count, sectors, stripe);
         std::vector<std::thread> threads;
+        threads.reserve(count);
         for (auto& neighbour : neighbours)
             threads.emplace_back([&neighbour] { neighbour.run(150); });
         for (auto& thread : threads)
@@ -426,7 +429,7 @@ TEST(AligningBackend, NeighboursInABlockNeverUndoEachOther) {
 
 TEST(AligningBackend, MoreRequestsThanJobsWaitAndAllEnd) {
     for (const unsigned threads : {0U, 2U}) {
-        Disk disk(512 * 4096, 4096, 512, threads);
+        Disk disk(512 * block_size, 4096, 512, threads);
         constexpr unsigned count = 5 * AligningBackend::job_count;
         std::atomic<unsigned> ended{0};
         std::vector<Bytes> payloads(count, Bytes(512));
@@ -436,7 +439,7 @@ TEST(AligningBackend, MoreRequestsThanJobsWaitAndAllEnd) {
             payloads[i].assign(512, static_cast<std::uint8_t>(i + 1));
             // Four in a block.
             requests[i] = {.operation = Operation::write,
-                           .offset = i / 4 * 4096 + i % 4 * 512,
+                           .offset = i / 4 * block_size + i % 4 * 512,
                            .length = 512,
                            .buffer = payloads[i],
                            .context = &ended};
@@ -449,13 +452,13 @@ TEST(AligningBackend, MoreRequestsThanJobsWaitAndAllEnd) {
         disk.disk->close();  // what was accepted ends first
         EXPECT_EQ(ended, count);
         for (unsigned i = 0; i < count; ++i)
-            ASSERT_EQ(disk.storage->bytes[i / 4 * 4096 + i % 4 * 512 + 511],
+            ASSERT_EQ(disk.storage->bytes[i / 4 * block_size + i % 4 * 512 + 511],
                       static_cast<std::uint8_t>(i + 1));
     }
 }
 
 TEST(AligningBackend, AfterCloseRequestsAreRefused) {
-    Disk disk(4 * 4096, 4096, 512, 1);
+    Disk disk(4 * block_size, 4096, 512, 1);
     disk.disk->close();
     disk.disk->close();
     Bytes bytes(512);

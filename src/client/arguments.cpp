@@ -143,8 +143,10 @@ bool is_valid(const OptionSpec& option, const std::string& value) {
         case ValueKind::size: return parse_size(value).has_value();
         case ValueKind::format:
             return std::ranges::find(known_values(option), value) != known_values(option).end();
-        case ValueKind::none:
-        case ValueKind::text: return true;
+        case ValueKind::text:
+            return option.choices.empty() ||
+                   std::ranges::find(option.choices, value) != option.choices.end();
+        case ValueKind::none: return true;
     }
     return false;
 }

@@ -48,7 +48,7 @@ TEST(Arguments, PositionalsHaveLongNames) {
 
 TEST(Arguments, UnambiguousPrefixesAreTaken) {
     const auto parsed =
-        parse("map", {"disk", "--host", "server", "--po=1", "--sk", "--disk-s", "4096"});
+        parse("map", {"disk", "--hostn", "server", "--po=1", "--sk", "--disk-s", "4096"});
     ASSERT_TRUE(parsed.ok()) << parsed.error().text;
     EXPECT_EQ(parsed.value().text("hostname"), "server");
     EXPECT_EQ(parsed.value().number("port", 0), 1U);

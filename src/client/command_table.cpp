@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "client/server_option_table.h"
+
 namespace wnbd::client {
 namespace {
 
@@ -72,7 +74,7 @@ constexpr std::array map_positionals{
         .name = "hostname",
         .kind = text,
         .description = "The NBD server's name or address, or an NBD URI such as "
-                       "nbd://server:10809/export. Left out with --memory or --file.",
+                       "nbds://server:10809/export. Left out with --memory or --file.",
     },
 };
 constexpr std::array serve_positionals{
@@ -88,7 +90,7 @@ constexpr std::array serve_positionals{
         .name = "backend",
         .kind = text,
         .description =
-            "What is served: an NBD URI such as nbd://server:10809/export. Left out with "
+            "What is served: an NBD URI such as nbds://server:10809/export. Left out with "
             "--memory or --file.",
     },
 };
@@ -136,7 +138,7 @@ constexpr std::array completion_options{OptionSpec{
                    "script.",
 }};
 constexpr std::array persistent_options{persistent};
-constexpr std::array map_options{
+constexpr std::array map_own_options{
     OptionSpec{
         .name = "port",
         .kind = number32,
@@ -193,7 +195,7 @@ constexpr std::array map_options{
         .exact_only = true,
     },
 };
-constexpr std::array serve_options{
+constexpr std::array serve_own_options{
     OptionSpec{
         .name = "file",
         .kind = text,
@@ -280,6 +282,8 @@ constexpr std::array serve_options{
                        "the serial number.",
     },
 };
+constexpr auto map_options = joined(map_own_options, server_option_table);
+constexpr auto serve_options = joined(serve_own_options, server_option_table);
 constexpr std::array unmap_options{
     OptionSpec{
         .name = "hard-disconnect",
@@ -372,6 +376,7 @@ std::span<const OptionSpec> common_options() noexcept {
 }
 
 std::span<const std::string_view> known_values(const OptionSpec& option) noexcept {
+    if (!option.choices.empty()) return option.choices;
     if (option.kind == format) return format_names;
     if (option.source == ValueSource::completer) return completer_names;
     return {};

@@ -44,6 +44,8 @@ struct OptionSpec {
     ValueSource source = ValueSource::anywhere;
     /// May be given more than once.
     bool repeatable = false;
+    /// The only values there are; empty: others, too.
+    std::span<const std::string_view> choices{};
 };
 
 struct CommandSpec {

@@ -8,14 +8,13 @@
 #include <string_view>
 
 #include "client/geometry.h"
-#include "client/nbd_uri.h"
+#include "client/server_choice.h"
 
 namespace wnbd::client {
 namespace {
 
 constexpr std::uint32_t error_invalid_parameter = 87;
 constexpr std::uint32_t error_buffer_overflow = 111;
-constexpr std::uint64_t default_port = 10809;
 constexpr std::uint64_t largest_port = 65535;
 constexpr std::string_view owner = "wnbd-client";
 constexpr std::string_view driverless_owner = "wnbd-driverless";
@@ -89,63 +88,85 @@ Refusal plan_file(const Arguments& arguments, MapPlan& plan) {
     return std::nullopt;
 }
 
+/// The old form stays what it was: only what it cannot say makes a URI of it.
 struct Server {
-    std::string host;
-    std::string export_name;
-    std::uint64_t port = default_port;
+    nbd::UriParts parts;
+    bool is_uri = false;
 };
 
 Result<Server, MapRefusal> find_server(const Arguments& arguments) {
-    Server server{.host = arguments.text("hostname"),
-                  .export_name = arguments.text("export-name"),
-                  .port = arguments.number("port", default_port)};
-    if (!is_uri(server.host)) {
-        if (server.export_name.empty()) server.export_name = arguments.text("instance-name");
-        return server;
-    }
-    for (const std::string_view option : {"port", "export-name"}) {
-        if (arguments.has(option)) {
+    const std::string host = arguments.text("hostname");
+    if (nbd::is_uri(host)) {
+        for (const std::string_view option : {"port", "export-name"}) {
+            if (!arguments.has(option)) continue;
             return Failure{invalid("--" + std::string(option) +
                                    " cannot be combined with an NBD URI, which tells it.")};
         }
+        auto parts = server_of_uri(host, arguments);
+        if (!parts) return Failure{invalid(parts.error())};
+        return Server{.parts = std::move(parts.value()), .is_uri = true};
     }
-    auto uri = parse_nbd_uri(server.host);
-    if (!uri) return Failure{invalid(uri.error())};
-    return Server{.host = uri.value().host,
-                  .export_name = uri.value().export_name,
-                  .port = uri.value().port.value_or(static_cast<std::uint32_t>(default_port))};
+    auto parts = server_of_host(host, arguments);
+    if (!parts) return Failure{invalid(parts.error())};
+    parts.value().export_name = arguments.text("export-name");
+    if (parts.value().export_name.empty())
+        parts.value().export_name = arguments.text("instance-name");
+    const bool plain = parts.value().parameters.empty() && !parts.value().tls;
+    return Server{.parts = std::move(parts.value()), .is_uri = !plain};
 }
 
-/// The first three checks are made in the order, and refused in the words, that scripts may know.
-Refusal check_server(const Arguments& arguments, const Server& server) {
-    if (server.port == 0) return invalid("Missing NBD server port number.");
-    if (server.port > largest_port) {
-        return invalid("Invalid NBD server port number: " + std::to_string(server.port));
-    }
-    if (arguments.has("skip-handshake") &&
-        (arguments.number("disk-size", 0) == 0 || arguments.number("block-size", 0) == 0)) {
+/// In the order, and refused in the words, that scripts may know.
+Refusal check_server_options(const Arguments& arguments) {
+    const std::uint64_t port = arguments.number("port", nbd::default_port);
+    if (port == 0) return invalid("Missing NBD server port number.");
+    if (port > largest_port)
+        return invalid("Invalid NBD server port number: " + std::to_string(port));
+    if (!arguments.has("skip-handshake")) return std::nullopt;
+    if (arguments.number("disk-size", 0) == 0 || arguments.number("block-size", 0) == 0) {
         return invalid(
             "--disk-size and --block-size are required with --skip-handshake, since the "
             "server is not asked for the disk's size.");
     }
+    const std::string option = first_server_option(arguments);
+    if (!option.empty())
+        return invalid("--skip-handshake cannot be combined with --" + option + ".");
     return std::nullopt;
 }
 
 Refusal plan_server(const Arguments& arguments, MapPlan& plan) {
+    if (auto refusal = check_server_options(arguments)) return refusal;
     auto found = find_server(arguments);
     if (!found) return found.error();
     const Server& server = found.value();
-    if (auto refusal = check_server(arguments, server)) return refusal;
     if (arguments.text("instance-name").empty()) return invalid("Missing instance name.");
-    if (server.host.empty()) return invalid("Missing NBD hostname.");
+    if (server.parts.host.empty() && !server.parts.unix_socket)
+        return invalid("Missing NBD hostname.");
 
     WNBD_PROPERTIES& properties = plan.properties;
     NBD_CONNECTION_PROPERTIES& nbd = properties.NbdProperties;
-    if (auto refusal = store(nbd.Hostname, server.host, "NBD hostname")) return refusal;
-    if (auto refusal = store(nbd.ExportName, server.export_name, "NBD export name")) return refusal;
-    nbd.PortNumber = static_cast<UINT32>(server.port);
+    const bool unix_socket = server.parts.unix_socket;
+    if (!unix_socket) {
+        if (auto refusal = store(nbd.Hostname, server.parts.host, "NBD hostname")) return refusal;
+    }
+    if (auto refusal = store(nbd.ExportName, server.parts.export_name, "NBD export name"))
+        return refusal;
+    nbd.PortNumber = unix_socket ? 0 : server.parts.port.value_or(nbd::default_port);
     nbd.Flags.SkipNegotiation = arguments.has("skip-handshake") ? 1 : 0;
     properties.Flags.UseUserspaceNbd = 1;
+    if (server.is_uri) {
+        const auto meaning = meaning_of(server.parts);
+        if (!meaning) return invalid(meaning.error());
+        if (unix_socket) {
+            const std::string path = meaning.value().addresses.front().endpoint();
+            if (auto refusal = store(nbd.Hostname, path, "socket's path")) return refusal;
+        }
+        // Without a negotiation there is nothing that a URI says and the properties don't.
+        const bool says_more = server.parts.tls || unix_socket || !server.parts.parameters.empty();
+        if (arguments.has("skip-handshake") && says_more)
+            return invalid(
+                "--skip-handshake needs a server that is a host, or a plain nbd:// URI.");
+        if (!arguments.has("skip-handshake")) plan.backend_uri = nbd::join_uri(server.parts);
+    }
 
     if (!arguments.has("disk-size")) return std::nullopt;
     const std::uint64_t size = arguments.number("disk-size", 0);
@@ -157,6 +178,13 @@ Refusal plan_server(const Arguments& arguments, MapPlan& plan) {
             "--disk-size has no effect: without --skip-handshake the server tells the size.";
     }
     return std::nullopt;
+}
+
+/// What would be about a server has no use without one.
+Refusal refuse_server_options(const Arguments& arguments, std::string_view chosen) {
+    const std::string option = first_server_option(arguments);
+    if (option.empty()) return std::nullopt;
+    return invalid("--" + std::string(chosen) + " cannot be combined with --" + option + ".");
 }
 
 Refusal plan_physical_block(const Arguments& arguments, WNBD_PROPERTIES& properties) {
@@ -190,9 +218,11 @@ Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pi
     Refusal refusal;
     if (arguments.has("memory")) {
         refusal = plan_memory(arguments, plan);
+        if (!refusal) refusal = refuse_server_options(arguments, "memory");
     } else if (arguments.has("file")) {
         refusal = plan_file(arguments, plan);
-    } else if (arguments.has("hostname")) {
+        if (!refusal) refusal = refuse_server_options(arguments, "file");
+    } else if (arguments.has("hostname") || arguments.has("host")) {
         refusal = plan_server(arguments, plan);
     } else {
         refusal = invalid(

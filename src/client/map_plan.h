@@ -14,7 +14,8 @@ namespace wnbd::client {
 
 struct MapPlan {
     WNBD_PROPERTIES properties{};
-    /// For WnbdRunBackendDaemon; empty: an NBD server, for WnbdRunNbdDaemon.
+    /// For WnbdRunBackendDaemon; empty: an NBD server that the properties tell, for
+    /// WnbdRunNbdDaemon.
     std::string backend_uri;
     /// Through Windows's iSCSI initiator, without the driver.
     bool driverless = false;

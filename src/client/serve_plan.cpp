@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "client/geometry.h"
+#include "client/server_choice.h"
 #include "client/text.h"
 #include "iscsi/protocol.h"
 
@@ -44,6 +45,12 @@ Complaint refuse_beside(const Arguments& arguments, std::string_view chosen,
 /// The text of unit 0's backend; empty when only --lun names units.
 Result<std::string, std::string> first_backend(const Arguments& arguments,
                                                std::uint32_t block_size) {
+    const std::string server_option = first_server_option(arguments);
+    for (const std::string_view chosen : {"memory", "file"}) {
+        if (!server_option.empty() && arguments.has(chosen))
+            return Failure{"--" + std::string(chosen) + " cannot be combined with --" +
+                           server_option + "."};
+    }
     if (arguments.has("memory")) {
         if (auto bad = refuse_beside(arguments, "memory", {"backend", "file", "size"});
             !bad.empty()) {
@@ -68,7 +75,14 @@ Result<std::string, std::string> first_backend(const Arguments& arguments,
         return text + "&size=" + std::to_string(size);
     }
     if (arguments.has("size")) return Failure{std::string("--size needs --file.")};
-    return arguments.text("backend");
+    const std::string text = arguments.text("backend");
+    if (server_option.empty()) return text;
+    if (!nbd::is_uri(text)) return Failure{"--" + server_option + " needs an NBD URI."};
+    const auto server = server_of_uri(text, arguments);
+    if (!server) return Failure{server.error()};
+    const auto meaning = meaning_of(server.value());
+    if (!meaning) return Failure{meaning.error()};
+    return nbd::join_uri(server.value());
 }
 
 Complaint plan_units(const Arguments& arguments, ServePlan& plan) {

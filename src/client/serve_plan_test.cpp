@@ -108,6 +108,12 @@ TEST(ServePlan, UnitsAreNumberedInTheirOrder) {
     EXPECT_EQ(one.value().units.size(), 1U);
 }
 
+TEST(ServePlan, OptionsAboutTheServerBecomeParametersOfItsUri) {
+    auto planned = plan({"t", "nbd://s/e", "--connections=2", "--tls=require", "--host=b:1"});
+    ASSERT_TRUE(planned.ok()) << planned.error();
+    EXPECT_EQ(planned.value().units[0].backend, "nbd://s/e?host=b:1&connections=2&tls=require");
+}
+
 TEST(ServePlan, WhatMakesNoSenseIsRefusedInOneLine) {
     const std::vector<std::pair<Words, std::string>> table{
         {{"t"}, "Nothing to serve: give an NBD URI, --file, --memory or --lun."},
@@ -121,6 +127,13 @@ TEST(ServePlan, WhatMakesNoSenseIsRefusedInOneLine) {
         {{"t", "--file=f", "--memory=1M"}, "--memory cannot be combined with --file."},
         {{"t", "--file=f", "nbd://s/"}, "--file cannot be combined with a backend."},
         {{"t", "--size=1M", "nbd://s/"}, "--size needs --file."},
+        {{"t", "--memory=1M", "--connections=2"},
+         "--memory cannot be combined with --connections."},
+        {{"t", "--file=f", "--host=a"}, "--file cannot be combined with --host."},
+        {{"t", "memory:1M", "--keep-alive=1"}, "--keep-alive needs an NBD URI."},
+        {{"t", "--lun=nbd://s/", "--keep-alive=1"}, "--keep-alive needs an NBD URI."},
+        {{"t", "nbd://s/", "--keep-alive=x"},
+         "Invalid --keep-alive: 'x' is not a number of seconds."},
         {{"t", "--memory=1000"},
          "Invalid --memory: 1000 is not a multiple of the block size, 512."},
         {{"t", "--file=f", "--size=0"}, "Invalid --size: 0. A disk has at least one block."},

@@ -2,10 +2,10 @@
 #include "client/driverless/driverless_plan.h"
 
 #include <algorithm>
-#include <cctype>
 #include <limits>
 
 #include "client/text.h"
+#include "nbd/uri.h"
 
 namespace wnbd::client {
 namespace {
@@ -70,21 +70,9 @@ std::string chap_secret_text(const DriverlessRandom& random) {
 }
 
 std::string nbd_uri_text(std::string_view host, std::uint32_t port, std::string_view export_name) {
-    const bool is_ipv6 = host.find(':') != std::string_view::npos;
-    std::string uri = "nbd://";
-    uri += is_ipv6 ? "[" + std::string(host) + "]" : std::string(host);
-    uri += ":" + std::to_string(port) + "/";
-    for (const char c : export_name) {
-        const auto byte = static_cast<std::uint8_t>(c);
-        const bool plain = byte < 0x80 && (std::isalnum(byte) != 0 || c == '-' || c == '_' ||
-                                           c == '.' || c == '~' || c == '/');
-        if (plain) {
-            uri += c;
-        } else {
-            uri += "%" + hexadecimal(std::span(&byte, 1));
-        }
-    }
-    return uri;
+    return nbd::join_uri({.host = std::string(host),
+                          .port = static_cast<std::uint16_t>(port),
+                          .export_name = std::string(export_name)});
 }
 
 }  // namespace wnbd::client
