@@ -25,10 +25,11 @@ need() {
 }
 
 packages_build=(git cmake ninja-build ccache pkg-config g++ clang-19 lld-19 llvm-19 g++-mingw-w64-x86-64-posix
-    mingw-w64 libasio-dev libcli11-dev nlohmann-json3-dev nettle-dev libgtest-dev libgmock-dev python3)
+    mingw-w64 libgnutls28-dev libasio-dev libcli11-dev nlohmann-json3-dev nettle-dev libgtest-dev
+    libgmock-dev python3)
 packages_check=(clang-format-19 clang-tidy-19 libclang-rt-19-dev python3 libevtx1)
 packages_lab=(wine wine64 python3)
-packages_servers=(nbdkit qemu-utils qemu-system-common nbd-server)
+packages_servers=(gnutls-bin openssl nbdkit qemu-utils qemu-system-common nbd-server)
 packages_iscsi=(libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 busybox-static cpio e2fsprogs)
 packages_demo=(fdisk dosfstools mtools)
 packages_package=(osslsigncode openssl msitools wixl python3 python3-asn1crypto zip)

@@ -92,6 +92,7 @@ class TlsSession {
     struct Decrypted {
         Incoming state = Incoming::more_needed;
         std::size_t bytes = 0;
+        bool more = false;  // call again before waiting for the server
     };
     /// Decrypts into the slices what has been received, until they are full.
     [[nodiscard]] virtual Result<Decrypted, Fault> decrypt(

@@ -45,7 +45,6 @@ class TlsStream final : public Stream {
     [[nodiscard]] std::string description() const { return session_->description(); }
 
   private:
-    [[nodiscard]] IoResult flush() noexcept;
     IoResult fail(Fault fault) noexcept;
 
     const std::unique_ptr<Stream> carrier_;
