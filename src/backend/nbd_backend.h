@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -12,61 +11,45 @@
 
 #include "backend/backend.h"
 #include "base/result.h"
-#include "nbd/connection.h"
-#include "nbd/uri.h"
+#include "nbd/client_shell.h"
 
 namespace wnbd::backend {
 
-struct NbdOptions {
-    nbd::ConnectOptions connection{};
-    /// How long close() waits for requests in flight before it cuts the connection.
-    std::chrono::milliseconds close_time_max{10'000};
-};
-
-/// Requests go out on one connection. What does not fit its table waits in a list that runs through
-/// the requests themselves. Ranges larger than the server takes are sent piece by piece. When the
-/// connection is lost, every request completes with Error::disconnected, now and later.
-class NbdBackend final : public Backend, private nbd::CompletionSink {
+/// Checks requests and hands them to the client, which lives in each request's own storage. Losses,
+/// reconnects and several connections are the client's matter; when it gives up, every request
+/// completes with Error::disconnected, now and later.
+class NbdBackend final : public Backend, private nbd::ClientObserver {
   public:
+    /// The error is one line that names the server, the export and the reason.
     [[nodiscard]] static Result<std::unique_ptr<Backend>, std::string> open(
-        const nbd::Address& address, const NbdOptions& options = {});
+        const nbd::ClientOptions& options);
     ~NbdBackend() override;
 
     [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
+    [[nodiscard]] std::uint64_t size() const noexcept override { return shell_->size(); }
     void submit(Request& request) noexcept override;
     void submit_many(std::span<Request* const> requests) noexcept override;
-    /// Also flushes first if anything was written.
-    void close() noexcept override;
+    void observe(Observer* observer) noexcept override;
     [[nodiscard]] std::string failure() const override;
+    /// Also flushes first if anything was written. Ends at once while no server is there.
+    void close() noexcept override;
 
   private:
-    using Admission = nbd::Connection::Admission;
+    NbdBackend(std::unique_ptr<nbd::ClientShell> shell, bool write_through) noexcept;
 
-    explicit NbdBackend(const NbdOptions& options) noexcept : options_(options) {}
+    void happened(const nbd::ClientEvent& event) noexcept override;
+    /// Checks, and makes what the client takes; nullptr: completed at once.
+    [[nodiscard]] nbd::Request* prepare(Request& request) noexcept;
+    static void finished(nbd::Request& request, nbd::Outcome outcome) noexcept;
 
-    void completed(void* cookie, nbd::Outcome outcome) noexcept override;
-    /// Checks and admits, or completes at once. Nothing is sent yet.
-    void accept(Request& request) noexcept;
-    void wait_in_line(Request& request) noexcept;
-    void admit_waiting() noexcept;
-    void flush_before_close(nbd::Clock::time_point deadline) noexcept;
-    [[nodiscard]] bool drain(nbd::Clock::time_point deadline) noexcept;
-    [[nodiscard]] Error gone() const noexcept;
-
-    const NbdOptions options_;
-    Properties properties_;
+    const std::unique_ptr<nbd::ClientShell> shell_;
+    const bool write_through_;
+    const Properties properties_;
     std::atomic<bool> closing_{false};
     std::atomic<bool> unflushed_{false};
-    std::mutex close_lock_;  // one close() at a time; rank: before waiting_lock_
 
-    std::mutex waiting_lock_;  // of the list, linked through Request::storage
-    Request* waiting_first_ = nullptr;
-    Request* waiting_last_ = nullptr;
-    // Grows before its request is first refused by a full table, so that whoever frees a slot sees
-    // it.
-    std::atomic<std::uint32_t> waiting_count_{0};
-
-    std::unique_ptr<nbd::Connection> connection_;  // last: its reader uses all of the above
+    std::mutex observer_lock_;
+    Observer* observer_ = nullptr;
 };
 
 /// What an error of the NBD protocol means. Unknown numbers are EINVAL, as the protocol asks.

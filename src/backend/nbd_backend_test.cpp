@@ -31,8 +31,9 @@ Wire answer(std::uint64_t size = 64U << 20, std::uint16_t flags = all_flags) {
     return nbd::test::export_info(size, flags).append(nbd::test::ack());
 }
 
-std::unique_ptr<Backend> open(const ScriptedServer& server, const NbdOptions& options = {}) {
-    auto opened = NbdBackend::open(server.address(), options);
+std::unique_ptr<Backend> open(const ScriptedServer& server, nbd::ClientOptions options = {}) {
+    options.addresses = {server.address()};
+    auto opened = NbdBackend::open(options);
     EXPECT_TRUE(opened.ok()) << (opened.ok() ? "" : opened.error());
     return opened.ok() ? std::move(opened.value()) : nullptr;
 }
@@ -186,7 +187,7 @@ TEST(NbdBackend, MoreRequestsThanTheTableHoldsWaitTheirTurn) {
     constexpr unsigned count = 1000;
     Recorder recorder;
     ScriptedServer server([&](Peer& peer) { recorder.serve(peer, answer()); });
-    const auto disk = open(server, {.connection = {.commands_max = 4}});
+    const auto disk = open(server, {.commands_max = 4});
     Counter counter;
     std::vector<Bytes> buffers(count, Bytes(512));
     std::vector<Request> requests;
@@ -210,7 +211,7 @@ TEST(NbdBackend, LossEndsThoseInFlightThoseWaitingAndThoseToCome) {
         peer.negotiate(answer());
         (void)peer.request();
     });
-    const auto disk = open(server, {.connection = {.commands_max = 4}});
+    const auto disk = open(server, {.commands_max = 4});
     Counter counter;
     std::vector<Bytes> buffers(count, Bytes(512));
     std::vector<Request> requests;
@@ -248,7 +249,7 @@ TEST(NbdBackend, RefusalsNameServerExportAndReason) {
     });
     auto address = server.address();
     address.export_name = "disk\n";
-    const auto opened = NbdBackend::open(address);
+    const auto opened = NbdBackend::open({.addresses = {address}});
     ASSERT_FALSE(opened.ok());
     EXPECT_THAT(opened.error(), HasSubstr("cannot open export 'disk?' of NBD server 127.0.0.1:"));
     EXPECT_THAT(opened.error(), HasSubstr("it has no such export"));

@@ -104,7 +104,7 @@ Result<std::unique_ptr<Backend>, string> open_backend(string_view text) {
     if (!uri) return Failure{uri.error()};
     if (auto why = not_yet(uri.value()); !why.empty())
         return Failure{"'" + string(text.substr(0, 200)) + "': " + why + " is not supported yet"};
-    return NbdBackend::open(uri.value().addresses.front());
+    return NbdBackend::open({.addresses = {uri.value().addresses.front()}});
 }
 
 }  // namespace wnbd::backend

@@ -217,7 +217,7 @@ Opened open_nbd(const WNBD_PROPERTIES& properties) {
     address.port = static_cast<std::uint16_t>(connection.PortNumber);
     address.export_name = connection.ExportName;
     if (address.host.empty()) return Failure{std::string("the host name is empty")};
-    backend::NbdOptions options;
+    nbd::ClientOptions options;
     if (connection.Flags.SkipNegotiation) {
         nbd::ExportInfo info;
         info.size = claimed_size(properties);
@@ -227,9 +227,10 @@ Opened open_nbd(const WNBD_PROPERTIES& properties) {
             info.transmission_flags |= nbd::transmission_send_flush;
         if (properties.Flags.FUASupported) info.transmission_flags |= nbd::transmission_send_fua;
         if (properties.Flags.UnmapSupported) info.transmission_flags |= nbd::transmission_send_trim;
-        options.connection.skip_handshake = info;
+        options.skip_handshake = info;
     }
-    return backend::NbdBackend::open(address, options);
+    options.addresses = {std::move(address)};
+    return backend::NbdBackend::open(options);
 }
 
 /// Checks the names before anything is connected, opens, serves.

@@ -33,6 +33,12 @@ struct Command {
     ExtentList* extents = nullptr;  // block status only
 };
 
+/// True of commands that change the export's bytes.
+[[nodiscard]] constexpr bool changes(CommandType type) noexcept {
+    return type == CommandType::write || type == CommandType::trim ||
+           type == CommandType::write_zeroes;
+}
+
 /// How a command ended.
 struct Outcome {
     std::uint32_t error = 0;    // of the NBD protocol, 0: done

@@ -5,105 +5,56 @@
 #include <array>
 #include <utility>
 
+#include "nbd/socket.h"
+
 namespace wnbd::nbd {
 namespace {
 
 using Status = IoResult::Status;
-using std::chrono::milliseconds;
 
-constexpr milliseconds goodbye_time_max{1'000};  // for the server to close after NBD_CMD_DISC
+/// So few requests in flight that their answers are worth spinning for.
+constexpr std::uint32_t few_in_flight = 4;
+/// So many that more replies have probably come while the last ones were served.
+constexpr std::uint32_t many_in_flight = 16;
+/// Receives in one step, at most: what completions admit must go out at last.
+constexpr unsigned receives_max = 4;
 
-Fault socket_fault(const char* step, int error) {
+Fault stream_fault(const Stream& stream, const char* step, int error) {
+    auto known = stream.failure();
+    if (known.code != FaultCode::none) return known;
     return {.code = FaultCode::socket_failed,
             .got = static_cast<std::uint64_t>(error),
             .step = step,
             .text = system_error_text(error)};
 }
 
-/// Sends what the negotiation has to say. False: no room in the socket.
-Result<bool, Fault> send_output(Socket& socket, Handshake& handshake) {
-    while (!handshake.output().empty()) {
-        const auto output = handshake.output();
-        // The slice is only read: one slice type serves both directions.
-        const IoSlice slice{const_cast<std::uint8_t*>(output.data()), output.size()};
-        const auto sent = socket.send({&slice, 1});
-        if (sent.status == Status::would_block) return false;
-        if (sent.status != Status::ok) return Failure{socket_fault(handshake.step(), sent.error)};
-        handshake.sent(sent.bytes);
-    }
-    return true;
-}
-
-/// Drives the negotiation until it is done. No byte beyond it is received: a server that sends more
-/// than it was asked for is found out by the transmission phase.
-Result<ExportInfo, Fault> negotiate(Socket& socket, std::string_view export_name,
-                                    milliseconds time_max) {
-    const auto deadline = Clock::now() + time_max;
-    Handshake handshake({.export_name = std::string(export_name),
-                         .structured_replies = false,
-                         .extended_headers = false});
-    while (!handshake.done() && !handshake.failed()) {
-        const auto sent = send_output(socket, handshake);
-        if (!sent) return Failure{sent.error()};
-        const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
-        if (left.count() <= 0)
-            return Failure{Fault{.code = FaultCode::timed_out,
-                                 .expected = static_cast<std::uint64_t>(time_max.count()),
-                                 .step = handshake.step()}};
-        if (!wait_for(socket, true, !sent.value(), nullptr, left).readable) continue;
-        std::array<std::uint8_t, 512> bytes;
-        const IoSlice slice{bytes.data(), std::min(bytes.size(), handshake.needed())};
-        const auto got = socket.receive({&slice, 1});
-        if (got.status == Status::would_block) continue;
-        if (got.status == Status::closed) return Failure{handshake.hang_up()};
-        if (got.status == Status::failed) return Failure{socket_fault(handshake.step(), got.error)};
-        handshake.receive(std::span(bytes).first(got.bytes));
-    }
-    if (handshake.done()) return handshake.agreement().info;
-    // An abort that does not go out at once is not worth waiting for.
-    (void)send_output(socket, handshake);
-    return Failure{handshake.fault()};
-}
-
 }  // namespace
 
-Result<std::unique_ptr<Connection>, Fault> Connection::open(const Address& address,
-                                                            const ConnectOptions& options,
-                                                            CompletionSink& sink) {
-    auto socket = connect_to(address, Clock::now() + options.connect_time_max);
-    if (!socket) return Failure{socket.error()};
-    ExportInfo info;
-    if (options.skip_handshake) {
-        info = *options.skip_handshake;
-        if (auto fault = check_export(info); fault.code != FaultCode::none) return Failure{fault};
-    } else {
-        auto negotiated =
-            negotiate(socket.value(), address.export_name, options.handshake_time_max);
-        if (!negotiated) return Failure{negotiated.error()};
-        info = negotiated.value();
-    }
-    auto waker = Waker::create();
-    if (!waker) return Failure{waker.error()};
-    return std::unique_ptr<Connection>(
-        new Connection(std::move(socket.value()), std::move(waker.value()), info, options, sink));
-}
+Connection::Connection(std::uint32_t commands_max, ConnectionSink& sink)
+    : sink_(sink), table_(commands_max), parser_(table_, *this) {}
 
-Connection::Connection(Socket socket, std::unique_ptr<Waker> waker, const ExportInfo& info,
-                       const ConnectOptions& options, CompletionSink& sink)
-    : info_(info),
-      sink_(sink),
-      socket_(std::move(socket)),
-      waker_(std::move(waker)),
-      table_(options.commands_max, WireTerms::of({.info = info})),
-      parser_(table_, *this) {
-    // Under the lock, so that the reader and every later caller of kick() see the id.
+Connection::~Connection() = default;
+
+void Connection::attach(std::unique_ptr<Stream> stream, const Agreement& agreement,
+                        std::uint32_t time) {
     const std::lock_guard lock(lock_);
-    reader_ = std::thread([this] { read_until_end(); });
-    reader_id_ = reader_.get_id();
+    table_.begin(WireTerms::of(agreement));
+    table_.set_time(time);
+    parser_.begin();
+    batch_.abandon();
+    probe_buffer_.resize(agreement.info.minimum_block);
+    time_.store(time, std::memory_order_relaxed);
+    heard_.store(time, std::memory_order_relaxed);
+    fault_ = {};
+    send_full_ = ended_ = farewell_ = farewell_said_ = false;
+    stream_ = std::move(stream);
+    open_ = true;
 }
 
-Connection::~Connection() {
-    close();
+void Connection::forget_stream() noexcept {
+    stream_.reset();
+    batch_.abandon();
+    open_ = false;
 }
 
 Fault Connection::fault() const {
@@ -111,25 +62,61 @@ Fault Connection::fault() const {
     return fault_;
 }
 
+std::uint32_t Connection::in_flight() const noexcept {
+    const std::lock_guard lock(lock_);
+    return stream_ != nullptr ? table_.admitted() : 0;
+}
+
+// Time.
+
+void Connection::set_time(std::uint32_t time) noexcept {
+    time_.store(time, std::memory_order_relaxed);
+    const std::lock_guard lock(lock_);
+    table_.set_time(time);
+}
+
+std::optional<std::uint32_t> Connection::oldest_age() noexcept {
+    const std::lock_guard lock(lock_);
+    if (stream_ == nullptr || table_.admitted() == 0) return std::nullopt;
+    const auto now = time_.load(std::memory_order_relaxed);
+    std::uint32_t oldest = 0;
+    for (const auto& slot : table_.slots())
+        if (slot.admitted) oldest = std::max(oldest, now - slot.time);
+    return oldest;
+}
+
+void Connection::probe() noexcept {
+    {
+        const std::lock_guard lock(lock_);
+        if (!open_ || table_.admitted() != 0) return;
+        if (!table_.admit({.type = CommandType::read,
+                           .length = probe_buffer_.size(),
+                           .data = probe_buffer_.data(),
+                           .cookie = this}))
+            return;
+    }
+    kick();
+}
+
 // Sending.
 
-Connection::Admission Connection::admit(const Command& command) noexcept {
-    const std::lock_guard lock(lock_);
-    if (fault_.code != FaultCode::none || closing_) return Admission::gone;
-    return table_.admit(command) ? Admission::accepted : Admission::full;
+Connection::Admission Connection::Entrance::admit(const Command& command) noexcept {
+    if (!connection_.open_) return Admission::gone;
+    if (!connection_.table_.admit(command)) return Admission::full;
+    ++connection_.sequence_;
+    return Admission::accepted;
 }
 
 void Connection::kick() noexcept {
+    if (stepped_here()) return;
     std::unique_lock lock(lock_);
-    // The reader sends when it has parsed everything; a sender takes the new work along.
-    if (reader_id_ == std::this_thread::get_id()) return;
     send_queued(lock);
 }
 
 void Connection::send_queued(std::unique_lock<std::mutex>& lock) noexcept {
-    if (sending_ || send_full_) return;
+    if (sending_ || send_full_ || !open_) return;
     sending_ = true;
-    while (fault_.code == FaultCode::none) {
+    while (open_) {
         if (batch_.empty()) {
             if (!table_.anything_to_send()) break;
             batch_.fill(table_);
@@ -137,22 +124,27 @@ void Connection::send_queued(std::unique_lock<std::mutex>& lock) noexcept {
         if (!send_batch(lock)) break;
     }
     sending_ = false;
-    if (fault_.code != FaultCode::none) changed_.notify_all();
+    if (open_) return;
+    if (farewell_ && !ended_) say_farewell();
+    // The stepping thread may have waited for us to be gone.
+    stream_->wake();
 }
 
 /// One system call. False: no room, or the end.
 bool Connection::send_batch(std::unique_lock<std::mutex>& lock) noexcept {
+    // detach() waits for the sender to be gone.
+    Stream& stream = *stream_;
     lock.unlock();
-    const auto sent = socket_.send(batch_.slices());
+    const auto sent = stream.send(batch_.slices());
     if (sent.status == Status::ok)
         batch_.advance(sent.bytes, [this](Slot& slot) { hand_over(slot); });
     lock.lock();
     if (sent.status == Status::ok) return true;
     if (sent.status == Status::would_block) {
         send_full_ = true;
-        if (reader_id_ != std::this_thread::get_id()) waker_->wake();
+        if (stepper_.load(std::memory_order_relaxed) != std::this_thread::get_id()) stream.wake();
     } else {
-        declare_end(lock, socket_fault("while sending", sent.error));
+        declare_end(stream_fault(stream, "while sending", sent.error), Ending::hard);
     }
     return false;
 }
@@ -180,122 +172,104 @@ void Connection::replied(Slot& slot, std::uint32_t error) noexcept {
 void Connection::finish(Slot& slot, std::uint32_t error) noexcept {
     void* const cookie = slot.command.cookie;
     {
-        std::unique_lock lock(lock_);
-        if (error == 0 && table_.continue_command(slot)) {
-            // The reader sends after parsing; a foreign sender's loop sees the queue again.
-            return;
-        }
+        const std::lock_guard lock(lock_);
+        // The stepping thread sends after parsing; a foreign sender's loop sees the queue again.
+        if (error == 0 && table_.continue_command(slot)) return;
         table_.retire(slot);
-        if (draining_ && table_.admitted() == 0) changed_.notify_all();
     }
-    sink_.completed(cookie, {.error = error});
+    if (cookie != this) sink_.completed(*this, cookie, error);
 }
 
-bool Connection::receive_once() noexcept {
-    const auto plan = parser_.plan();
-    const auto got = socket_.receive(std::span(plan.slices).first(plan.count));
-    std::unique_lock lock(lock_, std::defer_lock);
-    switch (got.status) {
-        case Status::would_block: return true;
-        case Status::closed:
-            lock.lock();
-            declare_end(lock, {.code = closing_ ? FaultCode::closed : FaultCode::hang_up,
-                               .step = parser_.at_boundary() ? "in transmission"
-                                                             : "in the middle of a reply"});
-            return false;
-        case Status::failed:
-            lock.lock();
-            declare_end(lock, socket_fault("while receiving", got.error));
-            return false;
-        case Status::ok: break;
-    }
-    const auto& fault = parser_.received(got.bytes);
-    lock.lock();
-    if (fault.code != FaultCode::none) {
-        declare_end(lock, fault);
-        return false;
-    }
-    send_queued(lock);
-    return fault_.code == FaultCode::none;
+WaitFor Connection::wants() noexcept {
+    const std::lock_guard lock(lock_);
+    const auto in_flight = table_.admitted();
+    return {.room = send_full_, .soon = in_flight > 0 && in_flight <= few_in_flight};
 }
 
-void Connection::read_until_end() noexcept {
+Connection::Step Connection::step(Ready ready) noexcept {
+    const auto self = std::this_thread::get_id();
+    if (stepper_.load(std::memory_order_relaxed) != self)
+        stepper_.store(self, std::memory_order_relaxed);
+    if (ready.readable) {
+        in_step_ = true;
+        receive();
+        sink_.received_all(*this);
+        in_step_ = false;
+    }
     std::unique_lock lock(lock_);
-    while (fault_.code == FaultCode::none) {
-        const bool wait_for_room = send_full_;
-        lock.unlock();
-        const auto ready = wait_for(socket_, true, wait_for_room, waker_.get(), milliseconds(-1));
-        if (ready.woken) waker_->drain();
-        const bool alive = !ready.readable || receive_once();
-        lock.lock();
-        if (!alive) break;
-        if (ready.writable && send_full_) {
-            send_full_ = false;
-            send_queued(lock);
-        }
-    }
-    // A sender may still be at work on buffers that are about to be given back.
-    changed_.wait(lock, [this] { return !sending_; });
-    batch_.abandon();
+    if (ready.writable) send_full_ = false;
+    send_queued(lock);
+    if (!ended_) return Step::goes_on;
+    if (!sending_) return Step::over;
+    // A sender is still at work on buffers that are about to be given back: it will fail soon.
     lock.unlock();
-    complete_all_disconnected();
+    std::this_thread::yield();
+    return Step::goes_on;
+}
+
+void Connection::receive() noexcept {
+    for (unsigned round = 0; round < receives_max; ++round) {
+        {
+            const std::lock_guard lock(lock_);
+            if (ended_ || (round > 0 && table_.admitted() < many_in_flight)) return;
+        }
+        const auto plan = parser_.plan();
+        const auto got = stream_->receive(std::span(plan.slices).first(plan.count));
+        if (got.status == Status::would_block) return;
+        if (got.status != Status::ok) return receive_ended(got);
+        heard_.store(time_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+        const auto& fault = parser_.received(got.bytes);
+        if (fault.code == FaultCode::none) continue;
+        const std::lock_guard lock(lock_);
+        return declare_end(fault, Ending::hard);
+    }
+}
+
+void Connection::receive_ended(const IoResult& got) noexcept {
+    const std::lock_guard lock(lock_);
+    if (got.status == Status::closed)
+        declare_end(
+            {.code = FaultCode::hang_up,
+             .step = parser_.at_boundary() ? "in transmission" : "in the middle of a reply"},
+            Ending::hard);
+    else
+        declare_end(stream_fault(*stream_, "while receiving", got.error), Ending::hard);
 }
 
 // The end.
 
-void Connection::declare_end(std::unique_lock<std::mutex>&, Fault fault) noexcept {
-    if (fault_.code != FaultCode::none) return;
-    fault_ = std::move(fault);
-    socket_.shutdown_both();
-    waker_->wake();
-    changed_.notify_all();
+void Connection::end(Fault fault, Ending how) noexcept {
+    const std::lock_guard lock(lock_);
+    if (stream_ != nullptr) declare_end(std::move(fault), how);
 }
 
-void Connection::complete_all_disconnected() noexcept {
-    for (auto& slot : table_.slots()) {
-        void* cookie = nullptr;
-        {
-            const std::lock_guard lock(lock_);
-            if (!slot.admitted) continue;
-            cookie = slot.command.cookie;
-            table_.retire(slot);
-            if (draining_ && table_.admitted() == 0) changed_.notify_all();
-        }
-        sink_.completed(cookie, {.disconnected = true});
+void Connection::declare_end(Fault fault, Ending how) noexcept {
+    if (ended_) return;
+    if (fault_.code == FaultCode::none) fault_ = std::move(fault);
+    open_ = false;
+    if (how == Ending::hard) {
+        ended_ = true;
+        stream_->shut_down();
+    } else {
+        farewell_ = true;
+        if (!sending_) say_farewell();
     }
+    stream_->wake();
 }
 
-bool Connection::drain(Clock::time_point deadline) noexcept {
-    std::unique_lock lock(lock_);
-    draining_ = true;
-    const bool drained =
-        changed_.wait_until(lock, deadline, [this] { return table_.admitted() == 0; });
-    draining_ = false;
-    return drained;
-}
-
-void Connection::close() noexcept {
-    {
-        std::unique_lock lock(lock_);
-        closing_ = true;
-        if (fault_.code == FaultCode::none && table_.admitted() == 0) say_goodbye(lock);
-        declare_end(lock, {.code = FaultCode::closed});
+/// As the sender. The server closes its side when it has read this, and all that came before.
+void Connection::say_farewell() noexcept {
+    if (std::exchange(farewell_said_, true)) return;
+    if (batch_.empty() && table_.admitted() == 0) {
+        std::array<std::uint8_t, extended_request_size> message;
+        const auto size =
+            encode_request(message, table_.terms().format, {.type = CommandType::disconnect});
+        const IoSlice slice{message.data(), size};
+        // 28 bytes into an idle stream: if they do not fit, the server is past caring.
+        (void)stream_->send({&slice, 1});
     }
-    if (reader_.joinable()) reader_.join();
-}
-
-/// Nothing is in flight, so nobody else sends. The server closes its side when it has read the
-/// message; the reader then declares the end.
-void Connection::say_goodbye(std::unique_lock<std::mutex>& lock) noexcept {
-    std::array<std::uint8_t, extended_request_size> message;
-    const auto size =
-        encode_request(message, table_.terms().format, {.type = CommandType::disconnect});
-    const IoSlice slice{message.data(), size};
-    // 28 bytes into an idle socket: if they do not fit, the server is past caring.
-    if (socket_.send({&slice, 1}).status != Status::ok) return;
-    socket_.shutdown_send();
-    changed_.wait_until(lock, Clock::now() + goodbye_time_max,
-                        [this] { return fault_.code != FaultCode::none; });
+    batch_.abandon();
+    stream_->shut_down_send();
 }
 
 }  // namespace wnbd::nbd

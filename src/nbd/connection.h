@@ -1,115 +1,180 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A connection to one export: the protocol core with a socket and a thread around it.
+// A connection in transmission: requests in, replies out, over any stream. Passive: no thread, no
+// clock, no dialling; whoever owns it calls step() when the stream has something.
 #pragma once
 
-#include <chrono>
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
-#include "base/result.h"
+#include "nbd/export_info.h"
 #include "nbd/fault.h"
-#include "nbd/handshake.h"
 #include "nbd/reply_parser.h"
 #include "nbd/request_table.h"
 #include "nbd/send_batch.h"
-#include "nbd/socket.h"
+#include "nbd/stream.h"
 
 namespace wnbd::nbd {
 
-/// Who hears of completions: the reader's thread, or a sending one. May admit further commands.
-class CompletionSink {
+class Connection;
+
+/// Who hears of replies: on the thread in step(), or on a sending one if a reply overtook the news
+/// that its payload had been sent. May admit further commands; no lock is held.
+class ConnectionSink {
   public:
-    virtual void completed(void* cookie, Outcome outcome) noexcept = 0;
+    /// The server has answered; `error` is of the protocol, 0: done.
+    virtual void completed(Connection& connection, void* cookie, std::uint32_t error) noexcept = 0;
+    /// step() has completed all that it received, and sends what was admitted meanwhile next.
+    virtual void received_all(Connection& connection) noexcept = 0;
 
   protected:
-    ~CompletionSink() = default;
+    ~ConnectionSink() = default;
 };
 
-struct ConnectOptions {
-    std::chrono::milliseconds connect_time_max{10'000};
-    std::chrono::milliseconds handshake_time_max{10'000};
-    std::uint32_t commands_max = 256;  // in flight
-    /// Skips the negotiation: the server must be in transmission at once, and this is what it
-    /// serves.
-    std::optional<ExportInfo> skip_handshake{};
-};
-
-/// Who may do what:
+/// Who may do what while a stream is attached:
 /// - any thread admits commands and kicks; `lock_` guards the table, the queue and the flags;
 /// - one thread at a time is the sender (`sending_`): it alone touches `batch_` and sends, without
-/// the
-///   lock. Who kicks becomes the sender if there is none, else the present one takes the new work
-///   along;
-/// - the reader's thread receives, parses and completes. What its completions admit goes out
-/// together
-///   after it has parsed everything it received: that is where requests become batches. It also
-///   takes the sending over when the socket is full, because it can wait for room;
-/// - the end (`fault_`) is declared once, by whoever meets it; the reader then completes what is
-/// left.
+///   the lock. Who kicks becomes the sender if there is none, else the present one takes the new
+///   work along;
+/// - one thread waits for the stream and steps: it receives, parses and completes. What its
+///   completions admit goes out together after it has parsed everything it received: that is where
+///   requests become batches. It also takes the sending over when the stream is full, because it
+///   can wait for room;
+/// - any thread may declare the end. The stepping thread learns of it, and takes back what is
+///   unanswered when no sender is left.
+/// An object serves one stream after another; those who admit need not know when.
 class Connection final : private ReplySink {
   public:
-    /// Connects and negotiates. `sink` outlives the connection.
-    [[nodiscard]] static Result<std::unique_ptr<Connection>, Fault> open(
-        const Address& address, const ConnectOptions& options, CompletionSink& sink);
+    Connection(std::uint32_t commands_max, ConnectionSink& sink);
     ~Connection();
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
 
-    [[nodiscard]] const ExportInfo& export_info() const noexcept { return info_; }
+    /// Begins with a stream that is in transmission. Only when none is attached. `time`: see
+    /// set_time().
+    void attach(std::unique_ptr<Stream> stream, const Agreement& agreement, std::uint32_t time);
 
     enum class Admission : std::uint8_t { accepted, full, gone };
-    /// Takes a command; its completion follows, exactly once, if accepted. Nothing is sent before
-    /// kick(). The command's data stay the caller's and must live until then.
-    [[nodiscard]] Admission admit(const Command& command) noexcept;
-    /// Sends what was admitted. Cheap when somebody else will do so.
+
+    /// The lock, held for several admissions.
+    class Entrance {
+      public:
+        /// Takes a command: it is completed, or taken back by detach(), exactly once if accepted.
+        /// Nothing is sent before kick(). The command's data stay the caller's and must live until
+        /// then.
+        [[nodiscard]] Admission admit(const Command& command) noexcept;
+        /// The number of the command that is admitted next: they only grow.
+        [[nodiscard]] std::uint64_t next_sequence() const noexcept {
+            return connection_.sequence_ + 1;
+        }
+
+      private:
+        friend class Connection;
+        explicit Entrance(Connection& connection) noexcept
+            : connection_(connection), lock_(connection.lock_) {}
+        Connection& connection_;
+        std::unique_lock<std::mutex> lock_;
+    };
+    /// No other call to this connection while the Entrance lives.
+    [[nodiscard]] Entrance enter() noexcept { return Entrance(*this); }
+    [[nodiscard]] Admission admit(const Command& command) noexcept {
+        return enter().admit(command);
+    }
+    /// Sends what was admitted. Cheap when somebody else will do so: a sender, or step().
     void kick() noexcept;
 
-    /// Waits until nothing is in flight; false when the deadline came first. Not from a completion.
-    [[nodiscard]] bool drain(Clock::time_point deadline) noexcept;
-    /// Says NBD_CMD_DISC if nothing is in flight, else cuts the connection; waits for the reader.
-    /// Commands in flight complete as disconnected. Idempotent; not from a completion.
-    void close() noexcept;
+    // The waiting thread's.
 
-    /// Why the connection ended; the code is none while it lives.
+    /// Valid from attach() to detach().
+    [[nodiscard]] Stream& stream() noexcept { return *stream_; }
+    /// What its next wait is for.
+    [[nodiscard]] WaitFor wants() noexcept;
+    enum class Step : std::uint8_t { goes_on, over };
+    /// Receives, parses, completes, sends. Over: nothing more will happen; call detach() next.
+    [[nodiscard]] Step step(Ready ready) noexcept;
+    /// True within step(), on its thread.
+    [[nodiscard]] bool stepped_here() const noexcept {
+        return stepper_.load(std::memory_order_relaxed) == std::this_thread::get_id() && in_step_;
+    }
+    /// Ends the stream and gives the cookie of each command that was not answered, in the order of
+    /// admission, under the lock.
+    /// After step() said over.
+    template <typename Each>
+    void detach(Each&& each) noexcept {
+        const std::lock_guard lock(lock_);
+        table_.take_back([&](const Command& command) {
+            if (command.cookie != this) each(command.cookie);
+        });
+        forget_stream();
+    }
+
+    enum class Ending : std::uint8_t {
+        orderly,  // nothing more is sent (DISC, if nothing is in flight); replies are still taken
+                  // until the server ends its side
+        hard,     // both directions at once
+    };
+    /// Takes nothing any more. The first fault counts, hard overrules orderly. Any thread.
+    void end(Fault fault, Ending how) noexcept;
+
+    /// Why it ended; the code is none while it lives.
     [[nodiscard]] Fault fault() const;
+    /// Commands in flight.
+    [[nodiscard]] std::uint32_t in_flight() const noexcept;
+
+    /// The time, as somebody tells it now and then: in whatever unit, wrapping around.
+    void set_time(std::uint32_t time) noexcept;
+    /// When a byte came last.
+    [[nodiscard]] std::uint32_t heard() const noexcept {
+        return heard_.load(std::memory_order_relaxed);
+    }
+    /// The age of the request that has waited longest for its reply (a long command is many
+    /// requests, one after the other); nothing when none does.
+    [[nodiscard]] std::optional<std::uint32_t> oldest_age() noexcept;
+    /// Asks the server for the export's first block, into a buffer of the connection's own, if
+    /// nothing is in flight. Nobody hears of the answer but heard().
+    void probe() noexcept;
 
   private:
-    Connection(Socket socket, std::unique_ptr<Waker> waker, const ExportInfo& info,
-               const ConnectOptions& options, CompletionSink& sink);
-
     void replied(Slot& slot, std::uint32_t error) noexcept override;
     void finish(Slot& slot, std::uint32_t error) noexcept;
-    void complete_all_disconnected() noexcept;
 
     void send_queued(std::unique_lock<std::mutex>& lock) noexcept;
     bool send_batch(std::unique_lock<std::mutex>& lock) noexcept;
     void hand_over(Slot& slot) noexcept;
-    void declare_end(std::unique_lock<std::mutex>& lock, Fault fault) noexcept;
 
-    void read_until_end() noexcept;
-    [[nodiscard]] bool receive_once() noexcept;
-    void say_goodbye(std::unique_lock<std::mutex>& lock) noexcept;
+    void receive() noexcept;
+    void receive_ended(const IoResult& got) noexcept;
+    // Under the lock:
+    void declare_end(Fault fault, Ending how) noexcept;
+    void say_farewell() noexcept;
+    void forget_stream() noexcept;
 
-    const ExportInfo info_;
-    CompletionSink& sink_;
-    Socket socket_;
-    const std::unique_ptr<Waker> waker_;
+    ConnectionSink& sink_;
 
     mutable std::mutex lock_;  // of everything down to the blank line
+    std::unique_ptr<Stream> stream_;
     RequestTable table_;
-    bool sending_ = false;    // somebody is the sender
-    bool send_full_ = false;  // the batch waits for the reader to see room in the socket
-    bool draining_ = false;   // somebody waits on changed_ for an empty table
-    bool closing_ = false;
+    bool open_ = false;           // takes commands
+    bool sending_ = false;        // somebody is the sender
+    bool send_full_ = false;      // the batch waits for the stepping thread to see room
+    bool ended_ = false;          // nothing more will be received
+    bool farewell_ = false;       // nothing more is to be sent
+    bool farewell_said_ = false;  // and the server knows
+    std::uint64_t sequence_ = 0;
     Fault fault_;
-    std::condition_variable changed_;
+    std::vector<std::uint8_t> probe_buffer_;
 
-    SendBatch batch_;     // the sender's
-    ReplyParser parser_;  // the reader's
-    std::thread reader_;
-    std::thread::id reader_id_;
+    SendBatch batch_;       // the sender's
+    ReplyParser parser_;    // the stepping thread's
+    bool in_step_ = false;  // the same
+    // Hardly ever written, read by all who kick.
+    alignas(64) std::atomic<std::thread::id> stepper_{};
+    std::atomic<std::uint32_t> time_{0};
+    std::atomic<std::uint32_t> heard_{0};
 };
 
 }  // namespace wnbd::nbd

@@ -140,6 +140,7 @@ std::string describe(const Fault& fault) {
                    " (" + hex(fault.got) + ")" + said;
         case FaultCode::hang_up:
             return std::string("the server closed the connection ") + fault.step;
+        case FaultCode::server_shutting_down: return "the server is shutting down";
         case FaultCode::timed_out:
             return std::string("no answer within ") + std::to_string(fault.expected) + " ms " +
                    fault.step;

@@ -43,6 +43,7 @@ enum class FaultCode : std::uint8_t {
     unasked_block_status,  // of a metadata context that was not agreed on
     // the way to it
     hang_up,
+    server_shutting_down,  // it says so in an answer
     timed_out,
     resolve_failed,
     connect_failed,

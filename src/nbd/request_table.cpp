@@ -41,6 +41,7 @@ std::uint32_t RequestTable::index_of(const Slot& slot) const noexcept {
 
 void RequestTable::enqueue(std::uint32_t index) noexcept {
     slots_[index].next = none;
+    slots_[index].time = time_;
     if (send_tail_ == none)
         send_head_ = index;
     else

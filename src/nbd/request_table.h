@@ -43,6 +43,7 @@ struct Slot {
     std::uint32_t generation = 0;
     std::uint32_t next = 0;  // in the free list or the send queue
     std::atomic<Payload> payload{Payload::none};
+    std::uint32_t time = 0;  // the table's, when the wire request was queued
     bool admitted = false;
     bool status_came = false;  // of a block status: the reader's
 
@@ -73,6 +74,8 @@ class RequestTable {
     /// Moves on to the command's next piece and queues it; false when all of it is done. A block
     /// status has one piece: what it tells may end before its range.
     [[nodiscard]] bool continue_command(Slot& slot) noexcept;
+    /// Stamps what is queued from now on, in the caller's unit.
+    void set_time(std::uint32_t time) noexcept { time_ = time; }
     [[nodiscard]] std::uint32_t admitted() const noexcept { return admitted_; }
     [[nodiscard]] std::span<Slot> slots() noexcept { return slots_; }
 
@@ -112,6 +115,7 @@ class RequestTable {
     std::uint32_t send_head_ = none;
     std::uint32_t send_tail_ = none;
     std::uint32_t admitted_ = 0;
+    std::uint32_t time_ = 0;
 };
 
 /// A request as the wire has it.

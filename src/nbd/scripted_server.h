@@ -78,12 +78,20 @@ class Peer {
             load_big_endian<std::uint64_t>(&bytes[8]), load_big_endian<std::uint64_t>(&bytes[16]),
             load_big_endian<std::uint32_t>(&bytes[24])};
     }
-    /// A whole negotiation: greeting, client flags, GO, and the answer.
+    /// A whole negotiation: greeting, client flags, options, and the answer to GO. What comes before
+    /// GO is not supported.
     void negotiate(const Wire& answer) {
         send(greeting());
-        (void)receive(4 + 12);
-        const auto length = receive(4);
-        if (length.size() == 4) (void)receive(load_big_endian<std::uint32_t>(length.data()));
+        (void)receive(4);
+        for (;;) {
+            const auto header = receive(16);
+            if (header.size() != 16) return;
+            (void)receive(load_big_endian<std::uint32_t>(&header[12]));
+            const auto option = static_cast<Option>(load_big_endian<std::uint32_t>(&header[8]));
+            if (option == Option::go) break;
+            send(option_reply_header(static_cast<std::uint32_t>(OptionReply::error_unsupported), 0,
+                                     option));
+        }
         send(answer);
     }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Connections to servers that behave, and to servers that do not.
-#include "nbd/connection.h"
+// One connection to servers that behave, and to servers that do not.
+#include "nbd/client_shell.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <future>
 #include <map>
 #include <mutex>
@@ -32,16 +33,22 @@ Wire good_answer() {
     return test::export_info(disk_size).append(test::ack());
 }
 
-/// Counts completions by cookie.
-class Completions final : public CompletionSink {
+/// Submits commands and counts their completions by cookie.
+class Completions {
   public:
-    void completed(void* cookie, Outcome outcome) noexcept override {
-        const std::lock_guard lock(lock_);
-        ++count_;
-        ++by_cookie_[cookie];
-        last_ = outcome;
-        if (outcome.disconnected) ++disconnected_;
-        changed_.notify_all();
+    void submit(ClientShell& shell, const Command& command) {
+        Request* request = nullptr;
+        {
+            const std::lock_guard lock(lock_);
+            request = &requests_.emplace_back();
+        }
+        *request = {.command = command,
+                    .done =
+                        [](Request& done, Outcome outcome) noexcept {
+                            static_cast<Completions*>(done.context)->completed(done, outcome);
+                        },
+                    .context = this};
+        shell.submit({&request, 1});
     }
     bool wait_for_count(unsigned count) {
         std::unique_lock lock(lock_);
@@ -52,12 +59,20 @@ class Completions final : public CompletionSink {
     Outcome last() const { return locked(last_); }
     bool each_once() const {
         const std::lock_guard lock(lock_);
-        for (const auto& [cookie, times] : by_cookie_)
+        for (const auto& [request, times] : times_)
             if (times != 1) return false;
         return true;
     }
 
   private:
+    void completed(Request& request, Outcome outcome) {
+        const std::lock_guard lock(lock_);
+        ++count_;
+        ++times_[&request];
+        last_ = outcome;
+        if (outcome.disconnected) ++disconnected_;
+        changed_.notify_all();
+    }
     template <typename T>
     T locked(const T& value) const {
         const std::lock_guard lock(lock_);
@@ -65,17 +80,24 @@ class Completions final : public CompletionSink {
     }
     mutable std::mutex lock_;
     std::condition_variable changed_;
-    std::map<void*, unsigned> by_cookie_;
+    std::deque<Request> requests_;
+    std::map<Request*, unsigned> times_;
     unsigned count_ = 0;
     unsigned disconnected_ = 0;
     Outcome last_;
 };
 
+Result<std::unique_ptr<ClientShell>, Fault> open(Address address, ClientOptions options = {}) {
+    options.addresses = {std::move(address)};
+    // The scripts count the bytes of the plain negotiation.
+    options.structured_replies = options.extended_headers = false;
+    return ClientShell::open(std::move(options));
+}
+
 /// What becomes of opening a connection to this script.
-Fault open_fault(ScriptedServer::Script script, ConnectOptions options = {}) {
+Fault open_fault(ScriptedServer::Script script, ClientOptions options = {}) {
     ScriptedServer server(std::move(script));
-    Completions completions;
-    const auto connection = Connection::open(server.address(), options, completions);
+    const auto connection = open(server.address(), std::move(options));
     EXPECT_FALSE(connection.ok());
     return connection.ok() ? Fault{} : connection.error();
 }
@@ -84,11 +106,10 @@ Command read_into(Bytes& buffer, std::uint64_t offset = 0) {
     return {.type = CommandType::read,
             .offset = offset,
             .length = buffer.size(),
-            .data = buffer.data(),
-            .cookie = &buffer};
+            .data = buffer.data()};
 }
 
-TEST(Connection, HangUpAtEachByteOfTheNegotiationIsNamed) {
+TEST(ClientShell, HangUpAtEachByteOfTheNegotiationIsNamed) {
     const auto greeting = test::greeting().bytes();
     const auto answer = good_answer().bytes();
     for (std::size_t length = 0; length < greeting.size() + answer.size(); ++length) {
@@ -102,7 +123,7 @@ TEST(Connection, HangUpAtEachByteOfTheNegotiationIsNamed) {
     }
 }
 
-TEST(Connection, GarbageIsNamed) {
+TEST(ClientShell, GarbageIsNamed) {
     const auto fault = open_fault([](Peer& peer) {
         peer.send(Wire().text("220 mail.example ESMTP\r\n"));
         peer.wait_for_end();
@@ -110,7 +131,7 @@ TEST(Connection, GarbageIsNamed) {
     EXPECT_EQ(fault.code, FaultCode::not_nbd);
 }
 
-TEST(Connection, LiesAboutLengthsAreNamed) {
+TEST(ClientShell, LiesAboutLengthsAreNamed) {
     const auto fault = open_fault([](Peer& peer) {
         peer.negotiate(test::option_reply_header(3, 0x7fffffff));
         peer.wait_for_end();
@@ -119,7 +140,7 @@ TEST(Connection, LiesAboutLengthsAreNamed) {
     EXPECT_EQ(fault.got, 0x7fffffffU);
 }
 
-TEST(Connection, RefusalIsAnsweredWithAbort) {
+TEST(ClientShell, RefusalIsAnsweredWithAbort) {
     std::promise<Bytes> said;
     const auto fault = open_fault([&](Peer& peer) {
         peer.negotiate(test::option_reply(OptionReply::error_policy));
@@ -133,75 +154,75 @@ TEST(Connection, RefusalIsAnsweredWithAbort) {
                                            .bytes());
 }
 
-TEST(Connection, SilentServerRunsIntoTheTimeLimit) {
+TEST(ClientShell, SilentServerRunsIntoTheTimeLimit) {
     const auto fault =
         open_fault([](Peer& peer) { peer.wait_for_end(); }, {.handshake_time_max = 50ms});
     EXPECT_EQ(fault.code, FaultCode::timed_out);
     EXPECT_THAT(describe(fault), HasSubstr("50 ms before its greeting"));
 }
 
-TEST(Connection, NobodyListeningIsNamed) {
+TEST(ClientShell, NobodyListeningIsNamed) {
     std::uint16_t port = 0;
     {
         const ScriptedServer server([](Peer&) {});
         port = server.address().port;
     }
     Completions completions;
-    const auto connection = Connection::open({.host = "127.0.0.1", .port = port}, {}, completions);
+    const auto connection = open({.host = "127.0.0.1", .port = port});
     ASSERT_FALSE(connection.ok());
     EXPECT_EQ(connection.error().code, FaultCode::connect_failed);
     EXPECT_THAT(describe(connection.error()), HasSubstr("refused"));
 }
 
-TEST(Connection, UnknownHostAndUnknownSocketAreNamed) {
+TEST(ClientShell, UnknownHostAndUnknownSocketAreNamed) {
     Completions completions;
-    const auto host = Connection::open({.host = "no-such-host.invalid"}, {}, completions);
+    const auto host = open({.host = "no-such-host.invalid"});
     ASSERT_FALSE(host.ok());
     EXPECT_EQ(host.error().code, FaultCode::resolve_failed);
-    const auto path = Connection::open({.socket_path = "/nonexistent/socket"}, {}, completions);
+    const auto path = open({.socket_path = "/nonexistent/socket"});
     ASSERT_FALSE(path.ok());
     EXPECT_EQ(path.error().code, FaultCode::connect_failed);
-    const auto longer = Connection::open({.socket_path = std::string(4096, 'x')}, {}, completions);
+    const auto longer = open({.socket_path = std::string(4096, 'x')});
     ASSERT_FALSE(longer.ok());
     EXPECT_EQ(longer.error().code, FaultCode::name_too_long);
 }
 
-TEST(Connection, CloseSaysDisconnect) {
+TEST(ClientShell, CloseSaysDisconnect) {
     std::promise<Peer::Request> said;
     ScriptedServer server([&](Peer& peer) {
         peer.negotiate(good_answer());
         said.set_value(peer.request());
     });
     Completions completions;
-    auto connection = Connection::open(server.address(), {}, completions);
+    auto connection = open(server.address());
     ASSERT_TRUE(connection.ok());
-    connection.value()->close();
+    connection.value()->close(false);
     const auto request = said.get_future().get();
     EXPECT_EQ(request.type, static_cast<std::uint16_t>(CommandType::disconnect));
     EXPECT_EQ(request.length, 0U);
-    EXPECT_EQ(connection.value()->fault().code, FaultCode::closed);
-    EXPECT_EQ(connection.value()->admit({.type = CommandType::flush}), Connection::Admission::gone);
+    EXPECT_EQ(connection.value()->status().fault.code, FaultCode::closed);
+    completions.submit(*connection.value(), {.type = CommandType::flush});
+    ASSERT_TRUE(completions.wait_for_count(1));
+    EXPECT_EQ(completions.last().error, error_shutdown);
 }
 
-TEST(Connection, SkippedHandshakeGoesStraightToTransmission) {
+TEST(ClientShell, SkippedHandshakeGoesStraightToTransmission) {
     ScriptedServer server([](Peer& peer) {
         const auto request = peer.request();
         peer.send(test::simple_reply(request.handle).fill(request.length, 0x42));
         peer.wait_for_end();
     });
     Completions completions;
-    auto connection = Connection::open(server.address(),
-                                       {.skip_handshake = ExportInfo{.size = 4096}}, completions);
+    auto connection = open(server.address(), {.skip_handshake = ExportInfo{.size = 4096}});
     ASSERT_TRUE(connection.ok());
     Bytes buffer(512);
-    ASSERT_EQ(connection.value()->admit(read_into(buffer)), Connection::Admission::accepted);
-    connection.value()->kick();
+    completions.submit(*connection.value(), read_into(buffer));
     ASSERT_TRUE(completions.wait_for_count(1));
     EXPECT_EQ(completions.last().error, 0U);
     EXPECT_EQ(buffer, Bytes(512, 0x42));
 }
 
-TEST(Connection, SkippedHandshakeNeedsASize) {
+TEST(ClientShell, SkippedHandshakeNeedsASize) {
     const auto fault =
         open_fault([](Peer& peer) { peer.wait_for_end(); }, {.skip_handshake = ExportInfo{}});
     EXPECT_EQ(fault.code, FaultCode::size_zero);
@@ -220,22 +241,23 @@ void expect_all_disconnected(
         script(peer, handles);
     });
     Completions completions;
-    auto connection = Connection::open(server.address(), {}, completions);
+    auto connection = open(server.address());
     ASSERT_TRUE(connection.ok());
     std::vector<Bytes> buffers(count, Bytes(512));
     for (auto& buffer : buffers)
-        ASSERT_EQ(connection.value()->admit(read_into(buffer)), Connection::Admission::accepted);
-    connection.value()->kick();
+        completions.submit(*connection.value(), read_into(buffer));
     ASSERT_TRUE(completions.wait_for_count(count));
     EXPECT_EQ(completions.disconnected(), count);
-    EXPECT_EQ(connection.value()->fault().code, expected) << describe(connection.value()->fault());
-    EXPECT_EQ(connection.value()->admit(read_into(buffers[0])), Connection::Admission::gone);
-    connection.value()->close();
-    EXPECT_EQ(completions.count(), count);
+    EXPECT_EQ(connection.value()->status().fault.code, expected)
+        << describe(connection.value()->status().fault);
+    completions.submit(*connection.value(), read_into(buffers[0]));
+    EXPECT_EQ(completions.disconnected(), count + 1);
+    connection.value()->close(false);
+    EXPECT_EQ(completions.count(), count + 1);
     EXPECT_TRUE(completions.each_once());
 }
 
-TEST(Connection, LossCompletesEverythingOnce) {
+TEST(ClientShell, LossCompletesEverythingOnce) {
     using Handles = std::vector<std::uint64_t>;
     expect_all_disconnected([](Peer&, const Handles&) {}, FaultCode::hang_up);
     expect_all_disconnected([](Peer& peer, const Handles&) { peer.reset(); },
@@ -247,7 +269,7 @@ TEST(Connection, LossCompletesEverythingOnce) {
         FaultCode::hang_up);
 }
 
-TEST(Connection, BrokenRepliesCompleteEverythingOnce) {
+TEST(ClientShell, BrokenRepliesCompleteEverythingOnce) {
     using Handles = std::vector<std::uint64_t>;
     const auto sending = [](const Wire& wire) {
         return [wire](Peer& peer, const Handles&) {
@@ -263,7 +285,7 @@ TEST(Connection, BrokenRepliesCompleteEverythingOnce) {
                             FaultCode::wrong_reply_kind);
 }
 
-TEST(Connection, StalledServerDoesNotBlockAdmissionNorClose) {
+TEST(ClientShell, StalledServerDoesNotBlockAdmissionNorClose) {
     std::promise<void> over;
     ScriptedServer server([&](Peer& peer) {
         peer.shrink_receive_buffer();
@@ -271,27 +293,23 @@ TEST(Connection, StalledServerDoesNotBlockAdmissionNorClose) {
         over.get_future().wait();
     });
     Completions completions;
-    auto connection = Connection::open(server.address(), {}, completions);
+    auto connection = open(server.address(), {.close_time_max = 50ms});
     ASSERT_TRUE(connection.ok());
     Bytes payload(1U << 20, 1);
-    std::vector<char> cookies(32);
-    for (auto& cookie : cookies) {
-        ASSERT_EQ(connection.value()->admit({.type = CommandType::write,
-                                             .length = payload.size(),
-                                             .data = payload.data(),
-                                             .cookie = &cookie}),
-                  Connection::Admission::accepted);
-        connection.value()->kick();
+    constexpr unsigned writes = 32;
+    for (unsigned i = 0; i < writes; ++i) {
+        completions.submit(
+            *connection.value(),
+            {.type = CommandType::write, .length = payload.size(), .data = payload.data()});
     }
     EXPECT_EQ(completions.count(), 0U);
-    EXPECT_FALSE(connection.value()->drain(Clock::now() + 20ms));
-    connection.value()->close();
-    EXPECT_EQ(completions.disconnected(), cookies.size());
+    connection.value()->close(false);
+    EXPECT_EQ(completions.disconnected(), writes);
     EXPECT_TRUE(completions.each_once());
     over.set_value();
 }
 
-TEST(Connection, SlowReaderGetsEveryWriteWhole) {
+TEST(ClientShell, SlowReaderGetsEveryWriteWhole) {
     constexpr unsigned count = 24;
     constexpr std::uint32_t length = 512U << 10;
     std::promise<bool> whole;
@@ -309,18 +327,14 @@ TEST(Connection, SlowReaderGetsEveryWriteWhole) {
         peer.wait_for_end();
     });
     Completions completions;
-    auto connection = Connection::open(server.address(), {}, completions);
+    auto connection = open(server.address());
     ASSERT_TRUE(connection.ok());
     std::vector<Bytes> payloads;
     for (unsigned i = 0; i < count; ++i)
         payloads.emplace_back(length, i);
     for (auto& payload : payloads) {
-        ASSERT_EQ(connection.value()->admit({.type = CommandType::write,
-                                             .length = length,
-                                             .data = payload.data(),
-                                             .cookie = &payload}),
-                  Connection::Admission::accepted);
-        connection.value()->kick();
+        completions.submit(*connection.value(),
+                           {.type = CommandType::write, .length = length, .data = payload.data()});
     }
     ASSERT_TRUE(completions.wait_for_count(count));
     EXPECT_TRUE(whole.get_future().get());
@@ -330,7 +344,7 @@ TEST(Connection, SlowReaderGetsEveryWriteWhole) {
 
 // A server may refuse a write before it has read the payload. The payload belongs to us until it is
 // sent, so the completion waits for that.
-TEST(Connection, AReplyThatOvertakesItsPayloadIsHeldBack) {
+TEST(ClientShell, AReplyThatOvertakesItsPayloadIsHeldBack) {
     std::promise<void> replied;
     std::promise<void> go_on;
     ScriptedServer server([&](Peer& peer) {
@@ -344,15 +358,12 @@ TEST(Connection, AReplyThatOvertakesItsPayloadIsHeldBack) {
         peer.wait_for_end();
     });
     Completions completions;
-    auto connection = Connection::open(server.address(), {}, completions);
+    auto connection = open(server.address());
     ASSERT_TRUE(connection.ok());
     Bytes payload(32U << 20, 1);
-    ASSERT_EQ(connection.value()->admit({.type = CommandType::write,
-                                         .length = payload.size(),
-                                         .data = payload.data(),
-                                         .cookie = &payload}),
-              Connection::Admission::accepted);
-    connection.value()->kick();
+    completions.submit(
+        *connection.value(),
+        {.type = CommandType::write, .length = payload.size(), .data = payload.data()});
     replied.get_future().wait();
     std::this_thread::sleep_for(50ms);
     EXPECT_EQ(completions.count(), 0U);
@@ -375,12 +386,12 @@ void serve_until_end(Peer& peer) {
     }
 }
 
-TEST(Connection, ManyThreadsMaySubmitAtOnce) {
+TEST(ClientShell, ManyThreadsMaySubmitAtOnce) {
     constexpr unsigned thread_count = 4;
     constexpr unsigned per_thread = 500;
     ScriptedServer server(serve_until_end);
     Completions completions;
-    auto connection = Connection::open(server.address(), {.commands_max = 64}, completions);
+    auto connection = open(server.address(), {.commands_max = 64});
     ASSERT_TRUE(connection.ok());
     std::vector<std::vector<Bytes>> buffers(thread_count,
                                             std::vector<Bytes>(per_thread, Bytes(512)));
@@ -390,9 +401,7 @@ TEST(Connection, ManyThreadsMaySubmitAtOnce) {
             for (unsigned i = 0; i < per_thread; ++i) {
                 auto command = read_into(buffers[t][i], (t * per_thread + i) * 512);
                 if (i % 3 == 0) command.type = CommandType::write;
-                while (connection.value()->admit(command) == Connection::Admission::full)
-                    std::this_thread::yield();
-                connection.value()->kick();
+                completions.submit(*connection.value(), command);
             }
         });
     for (auto& thread : threads)
@@ -408,7 +417,7 @@ TEST(Connection, ManyThreadsMaySubmitAtOnce) {
     }
 }
 
-TEST(Connection, NamesOf255To4096BytesReachTheServer) {
+TEST(ClientShell, NamesOf255To4096BytesReachTheServer) {
     for (const std::size_t length : {255, 256, 4096}) {
         std::promise<std::size_t> seen;
         ScriptedServer server([&](Peer& peer) {
@@ -422,7 +431,7 @@ TEST(Connection, NamesOf255To4096BytesReachTheServer) {
         auto address = server.address();
         address.export_name = std::string(length, 'n');
         Completions completions;
-        const auto connection = Connection::open(address, {}, completions);
+        const auto connection = open(address);
         EXPECT_TRUE(connection.ok());
         EXPECT_EQ(seen.get_future().get(), length);
     }

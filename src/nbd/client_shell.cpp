@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "nbd/client_shell.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace wnbd::nbd {
+namespace {
+
+using std::chrono::milliseconds;
+using Phase = Client::Phase;
+
+/// How often close() looks whether requests are still in flight.
+constexpr milliseconds drain_poll{2};
+/// Failed attempts for the same reason are told so often.
+constexpr milliseconds told_again_after{30'000};
+
+ClientLimits limits_of(const ClientOptions& options) {
+    return {.commands_max = options.commands_max,
+            .connections =
+                std::clamp(options.connections != 0 ? options.connections : default_connections(),
+                           1U, Client::max_connections),
+            .request_time_max = options.request_time_max,
+            .keep_alive = options.keep_alive,
+            .write_through = options.write_through,
+            .reconnect = options.reconnect};
+}
+
+std::string seconds(Clock::duration time) {
+    const auto tenths = std::chrono::duration_cast<milliseconds>(time).count() / 100;
+    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+bool reconnects(const ReconnectPolicy& policy) {
+    return policy.timeout.count() > 0 || policy.on_timeout == OnTimeout::hold;
+}
+
+}  // namespace
+
+unsigned default_connections() noexcept {
+    return std::clamp(std::thread::hardware_concurrency() / 2, 1U, 4U);
+}
+
+Result<std::unique_ptr<ClientShell>, Fault> ClientShell::open(ClientOptions options) {
+    auto connector = Connector::create(options);
+    if (!connector) return Failure{connector.error()};
+    Fault last{.code = FaultCode::connect_failed, .text = "no address was given"};
+    std::unique_ptr<ClientShell> shell(
+        new ClientShell(std::move(options), std::move(connector.value())));
+    const auto& addresses = shell->options_.addresses;
+    for (std::size_t at = 0; at < addresses.size(); ++at) {
+        Attempt attempt;
+        auto connected = shell->connector_.connect(addresses[at], attempt);
+        if (connected) {
+            shell->begin(std::move(connected.value()), at);
+            return shell;
+        }
+        last = connected.error();
+    }
+    return Failure{std::move(last)};
+}
+
+ClientShell::ClientShell(ClientOptions options, Connector connector)
+    : options_(std::move(options)), connector_(std::move(connector)) {}
+
+ClientShell::~ClientShell() {
+    close(false);
+}
+
+void ClientShell::begin(Connected first, std::size_t address) {
+    const auto agreement = first.agreement;
+    told_size_ = agreement.info.size;
+    server_ = address;
+    readers_.resize(limits_of(options_).connections);
+    client_ = std::make_unique<Client>(limits_of(options_), agreement, options_.addresses.size(),
+                                       address);
+    keeper_ = std::thread([this] { keep(); });
+    dialler_ = std::thread([this] { dial_when_asked(); });
+    (void)adopt(0, std::move(first));
+}
+
+void ClientShell::submit(std::span<Request* const> requests) noexcept {
+    client_->submit(requests);
+}
+
+const Agreement& ClientShell::agreement() const noexcept {
+    return client_->agreement();
+}
+
+std::uint64_t ClientShell::size() const noexcept {
+    return client_->size();
+}
+
+Client::Status ClientShell::status() const {
+    return client_->status();
+}
+
+// The threads.
+
+void ClientShell::read(unsigned index) noexcept {
+    auto& connection = client_->connection(index);
+    for (;;) {
+        {
+            std::unique_lock lock(lock_);
+            changed_.wait(lock, [&] { return readers_[index].attached || stopping_; });
+            if (!std::exchange(readers_[index].attached, false)) return;
+        }
+        while (connection.step(connection.stream().wait(connection.wants())) ==
+               Connection::Step::goes_on) {
+        }
+        client_->detached(index, Clock::now());
+        poke();
+    }
+}
+
+void ClientShell::poke() noexcept {
+    const std::lock_guard lock(lock_);
+    poked_ = true;
+    changed_.notify_all();
+}
+
+/// Looks after the client.
+void ClientShell::keep() noexcept {
+    std::unique_lock lock(lock_);
+    while (!stopping_) {
+        poked_ = false;
+        lock.unlock();
+        const auto chore = client_->look_after(Clock::now());
+        report_state(client_->status());
+        lock.lock();
+        if (chore.abandon_dial && attempt_ != nullptr) attempt_->abandon();
+        if (chore.dial) {
+            dial_job_ = Dial{*chore.dial, chore.index};
+            attempt_ = std::make_shared<Attempt>();
+        }
+        changed_.notify_all();
+        const auto awake = [this] { return poked_ || stopping_; };
+        if (chore.next)
+            changed_.wait_until(lock, *chore.next, awake);
+        else
+            changed_.wait(lock, awake);
+    }
+}
+
+void ClientShell::dial_when_asked() noexcept {
+    for (;;) {
+        std::unique_lock lock(lock_);
+        changed_.wait(lock, [this] { return dial_job_ || stopping_; });
+        if (stopping_) return;
+        const auto job = *std::exchange(dial_job_, std::nullopt);
+        const auto attempt = attempt_;
+        lock.unlock();
+        dial(job, *attempt);
+        poke();
+    }
+}
+
+void ClientShell::dial(const Dial& job, Attempt& attempt) noexcept {
+    auto connected = connector_.connect(options_.addresses[job.address], attempt);
+    auto fault = connected ? adopt(job.index, std::move(connected.value())) : connected.error();
+    if (fault.code == FaultCode::none) {
+        if (job.index == 0) report_return(job.address);
+        return;
+    }
+    // Only what was wanted to the end is a failure.
+    if (job.index == 0 && fault.code != FaultCode::closed)
+        report_failed_attempt(job.address, fault);
+    client_->dial_failed(std::move(fault), Clock::now());
+}
+
+/// Gives a connection to the client and a thread to it.
+Fault ClientShell::adopt(unsigned index, Connected connected) {
+    {
+        const std::lock_guard lock(lock_);
+        auto& reader = readers_[index];
+        if (!reader.thread.joinable()) reader.thread = std::thread([this, index] { read(index); });
+    }
+    auto fault =
+        client_->attach(index, std::move(connected.stream), connected.agreement, Clock::now());
+    if (fault.code != FaultCode::none) return fault;
+    const std::lock_guard lock(lock_);
+    readers_[index].attached = true;
+    poked_ = true;
+    changed_.notify_all();
+    return {};
+}
+
+// The end.
+
+bool ClientShell::drain(Clock::time_point deadline) noexcept {
+    while (!client_->idle()) {
+        if (Clock::now() >= deadline || client_->status().phase != Phase::online) return false;
+        std::this_thread::sleep_for(drain_poll);
+    }
+    return client_->status().phase == Phase::online;
+}
+
+void ClientShell::close(bool flush) noexcept {
+    const std::lock_guard closing(close_lock_);
+    if (client_ == nullptr || std::exchange(closed_, true)) return;
+    struct LastFlush {
+        Request request{.command = {.type = CommandType::flush}};
+        std::atomic<bool> over{false};
+    } last;
+    last.request.context = &last;
+    last.request.done = [](Request& request, Outcome) noexcept {
+        static_cast<LastFlush*>(request.context)->over = true;
+    };
+    const auto deadline = Clock::now() + options_.close_time_max;
+    const bool flushes = drain(deadline) && flush;
+    if (flushes) {
+        Request* const request = &last.request;
+        client_->submit({&request, 1});
+        (void)drain(deadline);
+    }
+    client_->close(Clock::now());
+    poke();
+    std::unique_lock lock(lock_);
+    changed_.wait(lock, [this] { return client_->status().phase == Phase::ended; });
+    stopping_ = true;
+    if (attempt_ != nullptr) attempt_->abandon();
+    changed_.notify_all();
+    lock.unlock();
+    keeper_.join();
+    dialler_.join();
+    for (auto& reader : readers_)
+        if (reader.thread.joinable()) reader.thread.join();
+    // Whoever completed it last has left by now.
+    while (flushes && !last.over)
+        std::this_thread::yield();
+}
+
+// What is told.
+
+void ClientShell::observe(ClientObserver* observer) noexcept {
+    const std::lock_guard lock(observer_lock_);
+    observer_ = observer;
+}
+
+/// Under the observer's lock.
+void ClientShell::tell(ClientEvent::Kind kind, std::string text) noexcept {
+    if (observer_ != nullptr)
+        observer_->happened({.kind = kind, .size = told_size_, .text = std::move(text)});
+}
+
+void ClientShell::report_state(const Client::Status& status) {
+    const std::lock_guard lock(observer_lock_);
+    const auto& endpoint = options_.addresses[server_].endpoint();
+    const auto why = describe(status.fault);
+    if (status.size != told_size_) {
+        const auto before = std::exchange(told_size_, status.size);
+        tell(ClientEvent::Kind::resized, "the export has " + std::to_string(status.size) +
+                                             " bytes now, and had " + std::to_string(before));
+    }
+    if (status.phase == Phase::fresh || status.phase == told_phase_ ||
+        status.fault.code == FaultCode::closed)
+        return;
+    const bool known = told_phase_ != Phase::online;
+    if (!known && status.phase != Phase::online) {
+        lost_at_ = Clock::now();
+        told_attempt_.clear();
+        if (reconnects(options_.reconnect))
+            tell(ClientEvent::Kind::lost,
+                 "lost the connection to " + endpoint + ", reconnecting: " + why);
+    }
+    if (status.phase == Phase::ended)
+        tell(ClientEvent::Kind::gave_up,
+             known ? "gave up reconnecting after " + seconds(Clock::now() - lost_at_) + ": " + why
+                   : "lost the connection to " + endpoint + ": " + why);
+    told_phase_ = status.phase;
+}
+
+void ClientShell::report_failed_attempt(std::size_t address, const Fault& fault) {
+    const std::lock_guard lock(observer_lock_);
+    auto text = "cannot reconnect to " + options_.addresses[address].endpoint() +
+                " yet: " + describe(fault);
+    const auto now = Clock::now();
+    if (text == told_attempt_ && now - told_attempt_at_ < told_again_after) return;
+    told_attempt_ = text;
+    told_attempt_at_ = now;
+    tell(ClientEvent::Kind::attempt_failed, std::move(text));
+}
+
+void ClientShell::report_return(std::size_t address) {
+    const std::lock_guard lock(observer_lock_);
+    server_ = address;
+    told_phase_ = Phase::online;
+    tell(ClientEvent::Kind::returned, "connected to " + options_.addresses[address].endpoint() +
+                                          " again after " + seconds(Clock::now() - lost_at_));
+}
+
+}  // namespace wnbd::nbd
