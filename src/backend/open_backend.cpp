@@ -2,6 +2,7 @@
 #include "backend/open_backend.h"
 
 #include <charconv>
+#include <utility>
 
 #include "backend/file_backend.h"
 #include "backend/memory_backend.h"
@@ -59,16 +60,20 @@ Result<std::unique_ptr<Backend>, string> open_file_text(string_view text) {
     return open_file_backend(string(path), options);
 }
 
-/// What of a URI no backend does yet, by name; nothing of it may be ignored.
-string not_yet(const nbd::Uri& uri) {
-    if (uri.tls.mode == nbd::TlsMode::require) return "TLS";
-    if (uri.addresses.size() > 1) return "a further address";
-    if (uri.connections.value_or(1) > 1) return "more than one connection";
-    if (uri.reconnect_delay || uri.on_timeout == nbd::OnTimeout::hold ||
-        uri.reconnect_timeout.value_or(std::chrono::milliseconds(0)).count() > 0)
-        return "reconnecting";
-    if (uri.request_timeout || uri.keep_alive || uri.write_through) return "a time-out";
-    return {};
+nbd::ClientOptions options_of(nbd::Uri uri) {
+    nbd::ClientOptions options;
+    options.addresses = std::move(uri.addresses);
+    options.tls = std::move(uri.tls);
+    if (!uri.certificate_folder.empty()) options.tls.use_certificate_folder(uri.certificate_folder);
+    options.connections = uri.connections.value_or(options.connections);
+    auto& reconnect = options.reconnect;
+    reconnect.delay = uri.reconnect_delay.value_or(reconnect.delay);
+    reconnect.timeout = uri.reconnect_timeout.value_or(reconnect.timeout);
+    reconnect.on_timeout = uri.on_timeout.value_or(reconnect.on_timeout);
+    options.request_time_max = uri.request_timeout.value_or(options.request_time_max);
+    options.keep_alive = uri.keep_alive.value_or(options.keep_alive);
+    options.write_through = uri.write_through;
+    return options;
 }
 
 }  // namespace
@@ -100,11 +105,9 @@ Result<std::unique_ptr<Backend>, string> open_backend(string_view text) {
     if (text.find("://") == string_view::npos)
         return Failure{"'" + string(text.substr(0, 200)) +
                        "' names no disk: write nbd://host/export, file:PATH or memory:SIZE"};
-    const auto uri = nbd::parse_uri(text);
+    auto uri = nbd::parse_uri(text);
     if (!uri) return Failure{uri.error()};
-    if (auto why = not_yet(uri.value()); !why.empty())
-        return Failure{"'" + string(text.substr(0, 200)) + "': " + why + " is not supported yet"};
-    return NbdBackend::open({.addresses = {uri.value().addresses.front()}});
+    return NbdBackend::open(options_of(std::move(uri.value())));
 }
 
 }  // namespace wnbd::backend

@@ -5,11 +5,36 @@
 
 #include "nbd/negotiation.h"
 #include "nbd/socket_stream.h"
+#include "nbd/tls_stream.h"
 
 namespace wnbd::nbd {
 
 Result<Connector, Fault> Connector::create(const ClientOptions& options) {
-    return Connector(options);
+    Connector connector(options);
+    if (options.tls.mode == TlsMode::off) return connector;
+#if defined(_WIN32)
+    return Failure{Fault{.code = FaultCode::unsupported, .text = "TLS on Windows"}};
+#else
+    auto credentials = TlsCredentials::load(options.tls);
+    if (!credentials) return Failure{credentials.error()};
+    connector.credentials_ = std::move(credentials.value());
+    return connector;
+#endif
+}
+
+Fault Connector::secure(std::unique_ptr<Stream>& stream, const Address& address,
+                        const NegotiationLimits& limits, Attempt& attempt) const {
+#if defined(_WIN32)
+    (void)stream, (void)address, (void)limits, (void)attempt;
+    return {.code = FaultCode::unsupported, .text = "TLS on Windows"};
+#else
+    attempt.watch(stream.get());
+    auto secured = TlsStream::open(std::move(stream), credentials_, address.host, limits.deadline);
+    attempt.watch(nullptr);
+    if (!secured) return secured.error();
+    stream = std::move(secured.value());
+    return {};
+#endif
 }
 
 Result<Connected, Fault> Connector::connect(const Address& address, Attempt& attempt) const {
@@ -35,6 +60,12 @@ Result<Connected, Fault> Connector::connect(const Address& address, Attempt& att
                                    .time_max = options_.handshake_time_max,
                                    .abandoned = &attempt.abandoned_};
     auto fault = negotiate(*connected.stream, handshake, limits);
+    if (fault.code == FaultCode::none && handshake.wants_tls()) {
+        fault = secure(connected.stream, address, limits, attempt);
+        if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+        handshake.tls_started();
+        fault = negotiate(*connected.stream, handshake, limits);
+    }
     if (fault.code != FaultCode::none) return Failure{std::move(fault)};
     connected.agreement = handshake.agreement();
     return connected;
