@@ -2,13 +2,13 @@
 #include "backend/open_backend.h"
 
 #include <charconv>
-#include <utility>
 
 #include "backend/file_backend.h"
 #include "backend/memory_backend.h"
 #include "backend/nbd_backend.h"
 #include "nbd/protocol.h"
 #include "nbd/uri.h"
+#include "nbd/uri_options.h"
 
 namespace wnbd::backend {
 namespace {
@@ -60,22 +60,6 @@ Result<std::unique_ptr<Backend>, string> open_file_text(string_view text) {
     return open_file_backend(string(path), options);
 }
 
-nbd::ClientOptions options_of(nbd::Uri uri) {
-    nbd::ClientOptions options;
-    options.addresses = std::move(uri.addresses);
-    options.tls = std::move(uri.tls);
-    if (!uri.certificate_folder.empty()) options.tls.use_certificate_folder(uri.certificate_folder);
-    options.connections = uri.connections.value_or(options.connections);
-    auto& reconnect = options.reconnect;
-    reconnect.delay = uri.reconnect_delay.value_or(reconnect.delay);
-    reconnect.timeout = uri.reconnect_timeout.value_or(reconnect.timeout);
-    reconnect.on_timeout = uri.on_timeout.value_or(reconnect.on_timeout);
-    options.request_time_max = uri.request_timeout.value_or(options.request_time_max);
-    options.keep_alive = uri.keep_alive.value_or(options.keep_alive);
-    options.write_through = uri.write_through;
-    return options;
-}
-
 }  // namespace
 
 Result<std::uint64_t, string> parse_size(string_view text) {
@@ -105,9 +89,9 @@ Result<std::unique_ptr<Backend>, string> open_backend(string_view text) {
     if (text.find("://") == string_view::npos)
         return Failure{"'" + string(text.substr(0, 200)) +
                        "' names no disk: write nbd://host/export, file:PATH or memory:SIZE"};
-    auto uri = nbd::parse_uri(text);
+    const auto uri = nbd::parse_uri(text);
     if (!uri) return Failure{uri.error()};
-    return NbdBackend::open(options_of(std::move(uri.value())));
+    return NbdBackend::open(nbd::options_of(uri.value()));
 }
 
 }  // namespace wnbd::backend

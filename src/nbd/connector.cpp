@@ -37,36 +37,53 @@ Fault Connector::secure(std::unique_ptr<Stream>& stream, const Address& address,
 #endif
 }
 
+Result<std::unique_ptr<Stream>, Fault> Connector::dial(const Address& address,
+                                                       Attempt& attempt) const {
+    auto socket = attempt.dialer_.dial(address, Clock::now() + options_.connect_time_max);
+    if (!socket) return Failure{socket.error()};
+    auto stream = SocketStream::create(std::move(socket.value()));
+    if (!stream) return Failure{stream.error()};
+    return std::unique_ptr<Stream>(std::move(stream.value()));
+}
+
+Result<std::unique_ptr<Stream>, Fault> Connector::negotiate_with(const Address& address,
+                                                                 Attempt& attempt,
+                                                                 Handshake& handshake) const {
+    auto stream = dial(address, attempt);
+    if (!stream) return stream;
+    const NegotiationLimits limits{.deadline = Clock::now() + options_.handshake_time_max,
+                                   .time_max = options_.handshake_time_max,
+                                   .abandoned = &attempt.abandoned_};
+    auto fault = negotiate(*stream.value(), handshake, limits);
+    if (fault.code == FaultCode::none && handshake.wants_tls()) {
+        fault = secure(stream.value(), address, limits, attempt);
+        if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+        handshake.tls_started();
+        fault = negotiate(*stream.value(), handshake, limits);
+    }
+    if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+    return stream;
+}
+
 Result<Connected, Fault> Connector::connect(const Address& address, Attempt& attempt) const {
     Connected connected;
     if (options_.skip_handshake) {
         connected.agreement.info = *options_.skip_handshake;
         auto fault = check_export(connected.agreement.info);
         if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+        auto stream = dial(address, attempt);
+        if (!stream) return Failure{stream.error()};
+        connected.stream = std::move(stream.value());
+        return connected;
     }
-    auto socket = attempt.dialer_.dial(address, Clock::now() + options_.connect_time_max);
-    if (!socket) return Failure{socket.error()};
-    auto stream = SocketStream::create(std::move(socket.value()));
-    if (!stream) return Failure{stream.error()};
-    connected.stream = std::move(stream.value());
-    if (options_.skip_handshake) return connected;
-
     Handshake handshake({.export_name = address.export_name,
                          .tls = options_.tls.mode,
                          .structured_replies = options_.structured_replies,
                          .extended_headers = options_.extended_headers,
                          .block_status = options_.block_status});
-    const NegotiationLimits limits{.deadline = Clock::now() + options_.handshake_time_max,
-                                   .time_max = options_.handshake_time_max,
-                                   .abandoned = &attempt.abandoned_};
-    auto fault = negotiate(*connected.stream, handshake, limits);
-    if (fault.code == FaultCode::none && handshake.wants_tls()) {
-        fault = secure(connected.stream, address, limits, attempt);
-        if (fault.code != FaultCode::none) return Failure{std::move(fault)};
-        handshake.tls_started();
-        fault = negotiate(*connected.stream, handshake, limits);
-    }
-    if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+    auto stream = negotiate_with(address, attempt, handshake);
+    if (!stream) return Failure{stream.error()};
+    connected.stream = std::move(stream.value());
     connected.agreement = handshake.agreement();
     return connected;
 }

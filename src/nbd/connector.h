@@ -60,9 +60,16 @@ class Connector {
     /// Blocks, for the options' times at most; an attempt that was abandoned ends soon.
     [[nodiscard]] Result<Connected, Fault> connect(const Address& address, Attempt& attempt) const;
 
+    /// The same for a negotiation of the caller's, to its end. The stream is what it ran over.
+    [[nodiscard]] Result<std::unique_ptr<Stream>, Fault> negotiate_with(const Address& address,
+                                                                        Attempt& attempt,
+                                                                        Handshake& handshake) const;
+
   private:
     explicit Connector(const ClientOptions& options) : options_(options) {}
 
+    [[nodiscard]] Result<std::unique_ptr<Stream>, Fault> dial(const Address& address,
+                                                              Attempt& attempt) const;
     /// Puts TLS over the stream.
     [[nodiscard]] Fault secure(std::unique_ptr<Stream>& stream, const Address& address,
                                const NegotiationLimits& limits, Attempt& attempt) const;
