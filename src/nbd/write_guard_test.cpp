@@ -48,9 +48,9 @@ TEST_F(Guard, counts_bytes_outwards_to_whole_granules) {
 
 TEST_F(Guard, a_refusal_leaves_nothing_behind) {
     EXPECT_TRUE(enter(1 << 20, 512));
-    EXPECT_FALSE(enter(512 * 1024, 1 << 20));
-    EXPECT_TRUE(enter(512 * 1024, 512 * 1024));
-    leave(512 * 1024, 512 * 1024);
+    EXPECT_FALSE(enter(524'288, 1 << 20));
+    EXPECT_TRUE(enter(524'288, 524'288));
+    leave(524'288, 524'288);
     leave(1 << 20, 512);
     EXPECT_TRUE(guard_->empty());
 }
@@ -168,6 +168,7 @@ TEST_F(Guard, holds_between_threads_and_lets_all_through) {
         }
     };
     std::vector<std::thread> threads;
+    threads.reserve(long_ones.size());
     for (unsigned number = 0; number < long_ones.size(); ++number)
         threads.emplace_back(work, number);
     for (auto& thread : threads)
