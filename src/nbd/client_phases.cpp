@@ -243,8 +243,9 @@ void Client::look_after_breaking(Chore& chore, TimePoint now) {
     recovery_.tick(now);
     if (now >= break_end_ || (!closing_ && recovery_.state() == Recovery::State::gave_up))
         return end_connections(fault_, Ending::hard);
+    // The next attempt's time has often come already, and is none of this phase's matter.
     chore.next = break_end_;
-    bring_forward(chore.next, recovery_.next());
+    if (!closing_) bring_forward(chore.next, recovery_.gives_up_at());
 }
 
 void Client::look_after_down(Chore& chore, TimePoint now, Chain& over) {

@@ -119,24 +119,23 @@ bool Recovery::opened(TimePoint now) {
     return true;
 }
 
-/// When it gives up.
-std::optional<TimePoint> Recovery::end() const noexcept {
+std::optional<TimePoint> Recovery::gives_up_at() const noexcept {
     if (policy_.on_timeout == OnTimeout::hold) return std::nullopt;
     return lost_at_ + policy_.timeout;
 }
 
 void Recovery::tick(TimePoint now) noexcept {
     if (state_ != State::waiting && state_ != State::attempting) return;
-    if (const auto last = end(); last && now >= *last) state_ = State::gave_up;
+    if (const auto last = gives_up_at(); last && now >= *last) state_ = State::gave_up;
 }
 
 std::optional<TimePoint> Recovery::next() const noexcept {
     switch (state_) {
         case State::waiting: {
-            const auto last = end();
+            const auto last = gives_up_at();
             return last ? std::min(*last, next_attempt_) : next_attempt_;
         }
-        case State::attempting: return end();
+        case State::attempting: return gives_up_at();
         case State::online:
         case State::gave_up: break;
     }

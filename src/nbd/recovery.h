@@ -75,6 +75,9 @@ class Recovery {
     /// When due() or tick() has something new to say; nothing when it never will by itself.
     [[nodiscard]] std::optional<TimePoint> next() const noexcept;
 
+    /// Since the last loss: when it gives up; nothing when it holds.
+    [[nodiscard]] std::optional<TimePoint> gives_up_at() const noexcept;
+
     /// Why it is not online: the loss at first, then the last attempt's fault.
     [[nodiscard]] const Fault& fault() const noexcept { return fault_; }
     /// Since the loss.
@@ -83,7 +86,6 @@ class Recovery {
 
   private:
     void go_on(TimePoint now) noexcept;
-    [[nodiscard]] std::optional<TimePoint> end() const noexcept;
 
     ReconnectPolicy policy_;
     std::size_t addresses_;
