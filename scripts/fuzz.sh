@@ -24,4 +24,6 @@ done
     echo "run fuzz: no fuzzer was built" >&2
     exit 1
 }
+say "simulating the NBD client for $seconds s, with seeds of this moment"
+build/native-fuzz/tests/simulation/nbd_simulation --seconds "$seconds" --first-seed "$(date +%s)000"
 echo "fuzz: $count fuzzers, $seconds s each, no finding"
