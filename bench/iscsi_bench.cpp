@@ -20,6 +20,7 @@ namespace {
 using wnbd::bench::IscsiLoad;
 using wnbd::bench::IscsiTarget;
 using wnbd::bench::Measurement;
+using wnbd::bench::median;
 using wnbd::bench::Order;
 using wnbd::bench::ratio;
 using Targets = std::vector<std::unique_ptr<IscsiTarget>>;  // the first is the one compared with
@@ -42,12 +43,6 @@ struct Figures {
     double client_us = 0;  // CPU of an I/O
     double target_us = 0;
 };
-
-double median(std::vector<double> values) {
-    std::ranges::sort(values);
-    const auto middle = values.size() / 2;
-    return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 Figures figures_of(const std::vector<Measurement>& rounds) {
     std::vector<double> iops, client, target;

@@ -17,15 +17,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// CPU time of another process with all its threads, in seconds: exact, not in ticks.
-double cpu_of(int process) {
-    clockid_t clock{};
-    timespec time{};
-    if (::clock_getcpuclockid(process, &clock) != 0 || ::clock_gettime(clock, &time) != 0)
-        throw std::runtime_error("the target's CPU time cannot be read: has it ended?");
-    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-}
-
 /// One session with one logical unit. Throws std::runtime_error with libiscsi's words.
 class Session {
   public:

@@ -5,9 +5,13 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <ctime>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace wnbd::bench {
 
@@ -51,15 +55,34 @@ struct Measurement {
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+/// CPU time of another process with all its threads, in seconds: exact, not in ticks.
+[[nodiscard]] inline double cpu_of(int process) {
+    clockid_t clock{};
+    timespec time{};
+    if (::clock_getcpuclockid(process, &clock) != 0 || ::clock_gettime(clock, &time) != 0)
+        throw std::runtime_error("the server's CPU time cannot be read: has it ended?");
+    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
+}
+
+/// 0 of nothing.
+[[nodiscard]] inline double median(std::vector<double> values) {
+    if (values.empty()) return 0;
+    std::ranges::sort(values);
+    const auto middle = values.size() / 2;
+    return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
 [[nodiscard]] inline double since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// Random offsets, the same sequence for every client (xorshift64).
+/// Random offsets, the same sequence for every client (xorshift64), or one after the other.
 class Offsets {
   public:
-    Offsets(std::uint64_t size, std::uint32_t block) : block_(block), count_(size / block) {}
+    Offsets(std::uint64_t size, std::uint32_t block, bool streaming = false)
+        : block_(block), count_(size / block), streaming_(streaming) {}
     std::uint64_t next() {
+        if (streaming_) return state_++ % count_ * block_;
         state_ ^= state_ << 13;
         state_ ^= state_ >> 7;
         state_ ^= state_ << 17;
@@ -70,6 +93,7 @@ class Offsets {
     std::uint64_t state_ = 0x9e3779b97f4a7c15;
     std::uint64_t block_;
     std::uint64_t count_;
+    bool streaming_;
 };
 
 }  // namespace wnbd::bench

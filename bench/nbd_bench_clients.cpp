@@ -2,14 +2,12 @@
 #include "bench/nbd_bench_clients.h"
 
 #include <libnbd.h>
+#include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 #include <vector>
 
@@ -50,10 +48,14 @@ void again(backend::Request& request, backend::Error error) noexcept {
 
 }  // namespace
 
-Measurement measure_ours(const std::string& uri, std::uint64_t size, const Cell& cell) {
-    auto disk = backend::open_backend(uri);
+Measurement measure_ours(const NbdLoad& what) {
+    const auto& cell = what.cell;
+    const auto joint = what.uri.find('?') == std::string::npos ? "?" : "&";
+    auto disk =
+        backend::open_backend(what.uri + joint + "connections=" + std::to_string(what.connections));
     if (!disk) return {.failure = disk.error()};
-    Load load{.disk = disk.value().get(), .offsets = {size, cell.block}};
+    Load load{.disk = disk.value().get(),
+              .offsets = {what.size, cell.block, cell.block >= streaming_block}};
     std::vector<Looper> loopers(cell.depth);
     std::vector<backend::Request*> requests;
     load.running = cell.depth;
@@ -86,6 +88,7 @@ namespace {
 
 struct LibnbdRequest {
     struct LibnbdLoad* load;
+    nbd_handle* connection;
     std::vector<std::uint8_t> buffer;
 };
 struct LibnbdLoad {
@@ -103,20 +106,70 @@ int libnbd_done(void* user_data, int* error) {
     return 1;  // retire it
 }
 
+using LibnbdHandle = std::unique_ptr<nbd_handle, void (*)(nbd_handle*)>;
+
+/// Null when it fails: nbd_get_error() tells.
+LibnbdHandle libnbd_connect(const std::string& uri) {
+    LibnbdHandle nbd(nbd_create(), nbd_close);
+    if (nbd == nullptr || nbd_set_uri_allow_local_file(nbd.get(), true) != 0 ||
+        nbd_connect_uri(nbd.get(), uri.c_str()) != 0)
+        return {nullptr, nbd_close};
+    nbd_set_pread_initialize(nbd.get(), false);
+    return nbd;
+}
+
+/// What nbd_poll() does, for several connections.
+bool libnbd_poll(const std::vector<LibnbdHandle>& connections) {
+    if (connections.size() == 1) return nbd_poll(connections[0].get(), -1) >= 0;
+    std::vector<pollfd> polled;
+    for (const auto& connection : connections) {
+        const auto direction = nbd_aio_get_direction(connection.get());
+        const bool reads = (direction & LIBNBD_AIO_DIRECTION_READ) != 0;
+        const bool writes = (direction & LIBNBD_AIO_DIRECTION_WRITE) != 0;
+        polled.push_back({nbd_aio_get_fd(connection.get()),
+                          static_cast<short>((reads ? POLLIN : 0) | (writes ? POLLOUT : 0)), 0});
+    }
+    if (::poll(polled.data(), polled.size(), -1) < 0) return false;
+    for (std::size_t i = 0; i < connections.size(); ++i) {
+        auto* const nbd = connections[i].get();
+        const auto direction = nbd_aio_get_direction(nbd);
+        int result = 0;
+        if ((polled[i].revents & (POLLIN | POLLHUP)) != 0 &&
+            (direction & LIBNBD_AIO_DIRECTION_READ) != 0)
+            result = nbd_aio_notify_read(nbd);
+        else if ((polled[i].revents & POLLOUT) != 0 &&
+                 (direction & LIBNBD_AIO_DIRECTION_WRITE) != 0)
+            result = nbd_aio_notify_write(nbd);
+        if (result != 0) return false;
+    }
+    return true;
+}
+
 }  // namespace
 
-Measurement measure_libnbd(const std::string& uri, std::uint64_t size, const Cell& cell) {
-    const std::unique_ptr<nbd_handle, void (*)(nbd_handle*)> owner(nbd_create(), nbd_close);
-    nbd_handle* const nbd = owner.get();
-    if (nbd == nullptr || nbd_connect_uri(nbd, uri.c_str()) != 0)
-        return {.failure = nbd_get_error()};
-    nbd_set_pread_initialize(nbd, false);
-    Offsets offsets(size, cell.block);
+std::string fill(const std::string& uri, std::uint64_t size) {
+    const auto nbd = libnbd_connect(uri);
+    if (nbd == nullptr) return nbd_get_error();
+    const std::vector<std::uint8_t> bytes(1U << 20, 0x5a);
+    for (std::uint64_t at = 0; at < size; at += bytes.size())
+        if (nbd_pwrite(nbd.get(), bytes.data(), bytes.size(), at, 0) != 0) return nbd_get_error();
+    return {};
+}
+
+Measurement measure_libnbd(const NbdLoad& what) {
+    const auto& cell = what.cell;
+    std::vector<LibnbdHandle> connections;
+    for (unsigned i = 0; i < what.connections; ++i) {
+        connections.push_back(libnbd_connect(what.uri));
+        if (connections.back() == nullptr) return {.failure = nbd_get_error()};
+    }
+    Offsets offsets(what.size, cell.block, cell.block >= streaming_block);
     LibnbdLoad load;
     std::vector<LibnbdRequest> requests(cell.depth);
-    for (auto& request : requests) {
-        request = {&load, std::vector<std::uint8_t>(cell.block, 0x5a)};
-        load.free.push_back(&request);
+    for (unsigned i = 0; i < cell.depth; ++i) {
+        requests[i] = {&load, connections[i % what.connections].get(),
+                       std::vector<std::uint8_t>(cell.block, 0x5a)};
+        load.free.push_back(&requests[i]);
     }
     const auto cpu = cpu_now();
     const auto start = Clock::now();
@@ -127,49 +180,22 @@ Measurement measure_libnbd(const std::string& uri, std::uint64_t size, const Cel
             load.free.pop_back();
             const nbd_completion_callback done{libnbd_done, &request, nullptr};
             auto& buffer = request.buffer;
+            auto* const nbd = request.connection;
             const auto at = offsets.next();
             const auto cookie = cell.write
                                     ? nbd_aio_pwrite(nbd, buffer.data(), buffer.size(), at, done, 0)
                                     : nbd_aio_pread(nbd, buffer.data(), buffer.size(), at, done, 0);
             if (cookie < 0) return {.failure = nbd_get_error()};
         }
-        if (nbd_poll(nbd, -1) < 0) return {.failure = nbd_get_error()};
+        // Already there, if the server was quick.
+        if (load.free.size() == cell.depth) continue;
+        if (!libnbd_poll(connections)) return {.failure = nbd_get_error()};
         over = since(start) >= cell.seconds;
     }
     return {.requests = load.requests,
             .seconds = since(start),
             .cpu_seconds = cpu_now() - cpu,
             .failure = load.failed ? "a request failed" : ""};
-}
-
-Measurement measure_fio(const std::string& uri, std::uint64_t size, const Cell& cell) {
-    // The URI comes from our own server's temporary directory: no quote can be in it.
-    const auto command = "fio --name=nbd --ioengine=nbd --uri='" + uri +
-                         "' --rw=" + (cell.write ? "randwrite" : "randread") +
-                         " --bs=" + std::to_string(cell.block) +
-                         " --iodepth=" + std::to_string(cell.depth) +
-                         " --size=" + std::to_string(size) +
-                         " --time_based --runtime=" + std::to_string(int(cell.seconds * 1000)) +
-                         "ms --norandommap --randrepeat=0 --output-format=json 2>/dev/null";
-    const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), ::pclose);
-    if (pipe == nullptr) return {.failure = "fio cannot be started"};
-    std::string output;
-    std::array<char, 4096> part;
-    for (std::size_t got = 0; (got = std::fread(part.data(), 1, part.size(), pipe.get())) > 0;)
-        output.append(part.data(), got);
-    // Its nbd engine puts a line of its own before the JSON.
-    output.erase(0, std::min(output.find('{'), output.size()));
-    const auto json = nlohmann::json::parse(output, nullptr, false);
-    if (json.is_discarded() || !json.contains("jobs") || json["jobs"].empty())
-        return {.failure = "fio gave no result"};
-    const auto& job = json["jobs"][0];
-    const auto& side = job[cell.write ? "write" : "read"];
-    const double seconds = side["runtime"].get<double>() / 1000;
-    const double busy = job["usr_cpu"].get<double>() + job["sys_cpu"].get<double>();
-    return {.requests = side["total_ios"].get<std::uint64_t>(),
-            .seconds = seconds,
-            .cpu_seconds = busy / 100 * seconds,
-            .failure = job["error"].get<int>() != 0 ? "fio reports an error" : ""};
 }
 
 }  // namespace wnbd::bench

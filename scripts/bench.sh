@@ -6,10 +6,10 @@ set -euo pipefail
 . scripts/common.sh
 
 bench_nbd() {
-    say "the NBD client beside libnbd and fio's nbd engine, against the same nbdkit"
+    say "the NBD client beside libnbd, fio, qemu-img and nbdcopy, against the same servers"
     build native nbd_bench
     rm -f out/bench/nbd.jsonl
-    build/native/bench/nbd_bench --json out/bench/nbd.jsonl
+    build/native/bench/nbd_bench --json out/bench/nbd.jsonl "${nbd_options[@]}"
 }
 
 bench_iscsi() {
@@ -28,7 +28,16 @@ bench_driver() {
 }
 
 all=(driver iscsi nbd)
-names=("$@")
+# run bench nbd -- --rounds 9 --only 'null': options of nbd_bench (--help lists them)
+names=() nbd_options=()
+while [ $# -gt 0 ]; do
+    if [ "$1" = -- ]; then
+        nbd_options=("${@:2}")
+        break
+    fi
+    names+=("$1")
+    shift
+done
 [ ${#names[@]} -gt 0 ] || names=("${all[@]}")
 for name in "${names[@]}"; do
     declare -F "bench_$name" >/dev/null || {

@@ -8,6 +8,7 @@
 #include "backend/nbd_backend.h"
 #include "nbd/protocol.h"
 #include "nbd/uri.h"
+#include "nbd/uri_options.h"
 
 namespace wnbd::backend {
 namespace {
@@ -59,18 +60,6 @@ Result<std::unique_ptr<Backend>, string> open_file_text(string_view text) {
     return open_file_backend(string(path), options);
 }
 
-/// What of a URI no backend does yet, by name; nothing of it may be ignored.
-string not_yet(const nbd::Uri& uri) {
-    if (uri.tls.mode == nbd::TlsMode::require) return "TLS";
-    if (uri.addresses.size() > 1) return "a further address";
-    if (uri.connections.value_or(1) > 1) return "more than one connection";
-    if (uri.reconnect_delay || uri.on_timeout == nbd::OnTimeout::hold ||
-        uri.reconnect_timeout.value_or(std::chrono::milliseconds(0)).count() > 0)
-        return "reconnecting";
-    if (uri.request_timeout || uri.keep_alive || uri.write_through) return "a time-out";
-    return {};
-}
-
 }  // namespace
 
 Result<std::uint64_t, string> parse_size(string_view text) {
@@ -102,9 +91,7 @@ Result<std::unique_ptr<Backend>, string> open_backend(string_view text) {
                        "' names no disk: write nbd://host/export, file:PATH or memory:SIZE"};
     const auto uri = nbd::parse_uri(text);
     if (!uri) return Failure{uri.error()};
-    if (auto why = not_yet(uri.value()); !why.empty())
-        return Failure{"'" + string(text.substr(0, 200)) + "': " + why + " is not supported yet"};
-    return NbdBackend::open({.addresses = {uri.value().addresses.front()}});
+    return NbdBackend::open(nbd::options_of(uri.value()));
 }
 
 }  // namespace wnbd::backend

@@ -43,6 +43,7 @@ constexpr std::array<string_view, 2> list_names{"list", "ls"};
 constexpr std::array<string_view, 1> show_names{"show"};
 constexpr std::array<string_view, 1> map_names{"map"};
 constexpr std::array<string_view, 1> serve_names{"serve"};
+constexpr std::array<string_view, 1> nbd_info_names{"nbd-info"};
 constexpr std::array<string_view, 2> unmap_names{"unmap", "rm"};
 constexpr std::array<string_view, 1> resize_names{"resize"};
 constexpr std::array<string_view, 1> stats_names{"stats"};
@@ -92,6 +93,21 @@ constexpr std::array serve_positionals{
         .description =
             "What is served: an NBD URI such as nbds://server:10809/export. Left out with "
             "--memory or --file.",
+    },
+};
+constexpr std::array nbd_info_positionals{OptionSpec{
+    .name = "uri",
+    .kind = text,
+    .description =
+        "An NBD URI such as nbds://server:10809/export, with all that it may say of TLS.",
+    .required = true,
+}};
+constexpr std::array nbd_info_options{
+    OptionSpec{.name = "list",
+               .description = "List the server's exports; the URI's need not exist."},
+    OptionSpec{
+        .name = "map",
+        .description = "Show where the export has data, zeroes and holes (base:allocation).",
     },
 };
 constexpr std::array resize_positionals{
@@ -335,6 +351,8 @@ constexpr std::array command_table{
                 map_options},
     CommandSpec{serve_names, "Serve disks as an iSCSI target until Ctrl-C.", serve_positionals,
                 serve_options},
+    CommandSpec{nbd_info_names, "Ask an NBD server what it has to offer.", nbd_info_positionals,
+                nbd_info_options},
     CommandSpec{unmap_names, "Remove a disk.", name_positional, unmap_options},
     CommandSpec{resize_names, "Tell Windows that a disk has another size.", resize_positionals, {}},
     CommandSpec{stats_names, "Show a disk's counters.", name_positional, {}},

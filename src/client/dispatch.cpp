@@ -24,6 +24,7 @@ constexpr std::pair<std::string_view, Command> command_functions[] = {
     {"version", run_version},
     {"help", run_help},
     {"serve", run_serve},
+    {"nbd-info", run_nbd_info},
     {"completion", run_completion},
 #if defined(_WIN32)
     {"list", run_list},

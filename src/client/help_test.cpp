@@ -21,6 +21,7 @@ TEST(Help, ListsEveryCommandInOrder) {
               "show               Show all that is known of a disk.\n"
               "map                Map a disk and serve it until it is removed.\n"
               "serve              Serve disks as an iSCSI target until Ctrl-C.\n"
+              "nbd-info           Ask an NBD server what it has to offer.\n"
               "unmap | rm         Remove a disk.\n"
               "resize             Tell Windows that a disk has another size.\n"
               "stats              Show a disk's counters.\n"

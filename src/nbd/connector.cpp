@@ -5,11 +5,64 @@
 
 #include "nbd/negotiation.h"
 #include "nbd/socket_stream.h"
+#include "nbd/tls_stream.h"
 
 namespace wnbd::nbd {
 
 Result<Connector, Fault> Connector::create(const ClientOptions& options) {
-    return Connector(options);
+    Connector connector(options);
+    if (options.tls.mode == TlsMode::off) return connector;
+#if defined(_WIN32)
+    return Failure{Fault{.code = FaultCode::unsupported, .text = "TLS on Windows"}};
+#else
+    auto credentials = TlsCredentials::load(options.tls);
+    if (!credentials) return Failure{credentials.error()};
+    connector.credentials_ = std::move(credentials.value());
+    return connector;
+#endif
+}
+
+Fault Connector::secure(std::unique_ptr<Stream>& stream, const Address& address,
+                        const NegotiationLimits& limits, Attempt& attempt) const {
+#if defined(_WIN32)
+    (void)stream, (void)address, (void)limits, (void)attempt;
+    return {.code = FaultCode::unsupported, .text = "TLS on Windows"};
+#else
+    attempt.watch(stream.get());
+    auto secured = TlsStream::open(std::move(stream), credentials_, address.host, limits.deadline);
+    attempt.watch(nullptr);
+    if (!secured) return secured.error();
+    stream = std::move(secured.value());
+    return {};
+#endif
+}
+
+Result<std::unique_ptr<Stream>, Fault> Connector::dial(const Address& address,
+                                                       Attempt& attempt) const {
+    auto socket = attempt.dialer_.dial(address, Clock::now() + options_.connect_time_max);
+    if (!socket) return Failure{socket.error()};
+    auto stream = SocketStream::create(std::move(socket.value()));
+    if (!stream) return Failure{stream.error()};
+    return std::unique_ptr<Stream>(std::move(stream.value()));
+}
+
+Result<std::unique_ptr<Stream>, Fault> Connector::negotiate_with(const Address& address,
+                                                                 Attempt& attempt,
+                                                                 Handshake& handshake) const {
+    auto stream = dial(address, attempt);
+    if (!stream) return stream;
+    const NegotiationLimits limits{.deadline = Clock::now() + options_.handshake_time_max,
+                                   .time_max = options_.handshake_time_max,
+                                   .abandoned = &attempt.abandoned_};
+    auto fault = negotiate(*stream.value(), handshake, limits);
+    if (fault.code == FaultCode::none && handshake.wants_tls()) {
+        fault = secure(stream.value(), address, limits, attempt);
+        if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+        handshake.tls_started();
+        fault = negotiate(*stream.value(), handshake, limits);
+    }
+    if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+    return stream;
 }
 
 Result<Connected, Fault> Connector::connect(const Address& address, Attempt& attempt) const {
@@ -18,24 +71,19 @@ Result<Connected, Fault> Connector::connect(const Address& address, Attempt& att
         connected.agreement.info = *options_.skip_handshake;
         auto fault = check_export(connected.agreement.info);
         if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+        auto stream = dial(address, attempt);
+        if (!stream) return Failure{stream.error()};
+        connected.stream = std::move(stream.value());
+        return connected;
     }
-    auto socket = attempt.dialer_.dial(address, Clock::now() + options_.connect_time_max);
-    if (!socket) return Failure{socket.error()};
-    auto stream = SocketStream::create(std::move(socket.value()));
-    if (!stream) return Failure{stream.error()};
-    connected.stream = std::move(stream.value());
-    if (options_.skip_handshake) return connected;
-
     Handshake handshake({.export_name = address.export_name,
                          .tls = options_.tls.mode,
                          .structured_replies = options_.structured_replies,
                          .extended_headers = options_.extended_headers,
                          .block_status = options_.block_status});
-    const NegotiationLimits limits{.deadline = Clock::now() + options_.handshake_time_max,
-                                   .time_max = options_.handshake_time_max,
-                                   .abandoned = &attempt.abandoned_};
-    auto fault = negotiate(*connected.stream, handshake, limits);
-    if (fault.code != FaultCode::none) return Failure{std::move(fault)};
+    auto stream = negotiate_with(address, attempt, handshake);
+    if (!stream) return Failure{stream.error()};
+    connected.stream = std::move(stream.value());
     connected.agreement = handshake.agreement();
     return connected;
 }

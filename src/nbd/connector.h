@@ -5,13 +5,17 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 
 #include "base/result.h"
 #include "nbd/client_options.h"
 #include "nbd/dial.h"
 #include "nbd/export_info.h"
 #include "nbd/fault.h"
+#include "nbd/handshake.h"
+#include "nbd/negotiation.h"
 #include "nbd/stream.h"
+#include "nbd/tls.h"
 
 namespace wnbd::nbd {
 
@@ -24,15 +28,27 @@ struct Connected {
 /// One attempt to connect, that another thread may end.
 class Attempt {
   public:
+    /// Any thread, at any time.
     void abandon() noexcept {
         abandoned_ = true;
         dialer_.cancel();
+        const std::lock_guard lock(lock_);
+        if (stream_ != nullptr) stream_->wake();
     }
 
   private:
     friend class Connector;
+    /// The stream whose waiting abandon() ends; nullptr: none.
+    void watch(Stream* stream) noexcept {
+        const std::lock_guard lock(lock_);
+        stream_ = stream;
+        if (stream_ != nullptr && abandoned_) stream_->wake();
+    }
+
     Dialer dialer_;
     std::atomic<bool> abandoned_{false};
+    std::mutex lock_;
+    Stream* stream_ = nullptr;
 };
 
 /// Immutable; any thread may connect.
@@ -44,10 +60,22 @@ class Connector {
     /// Blocks, for the options' times at most; an attempt that was abandoned ends soon.
     [[nodiscard]] Result<Connected, Fault> connect(const Address& address, Attempt& attempt) const;
 
+    /// The same for a negotiation of the caller's, to its end. The stream is what it ran over.
+    [[nodiscard]] Result<std::unique_ptr<Stream>, Fault> negotiate_with(const Address& address,
+                                                                        Attempt& attempt,
+                                                                        Handshake& handshake) const;
+
   private:
     explicit Connector(const ClientOptions& options) : options_(options) {}
 
+    [[nodiscard]] Result<std::unique_ptr<Stream>, Fault> dial(const Address& address,
+                                                              Attempt& attempt) const;
+    /// Puts TLS over the stream.
+    [[nodiscard]] Fault secure(std::unique_ptr<Stream>& stream, const Address& address,
+                               const NegotiationLimits& limits, Attempt& attempt) const;
+
     ClientOptions options_;
+    std::shared_ptr<const TlsCredentials> credentials_;
 };
 
 }  // namespace wnbd::nbd

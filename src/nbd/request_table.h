@@ -27,8 +27,8 @@ struct WireTerms {
     [[nodiscard]] static WireTerms of(const Agreement& agreement) noexcept;
 };
 
-/// A command on its way.
-struct Slot {
+/// A command on its way. Lines of its own: the reader ends one while a sender arms the next.
+struct alignas(64) Slot {
     /// Who has seen the end of a write first. Its payload belongs to the sender until the last byte
     /// is handed over, and a reply may overtake the news of that: whoever comes second completes.
     enum class Payload : std::uint8_t { none, sending, sent, replied };

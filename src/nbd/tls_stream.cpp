@@ -109,7 +109,7 @@ class Opening {
 }  // namespace
 
 Result<std::unique_ptr<TlsStream>, Fault> TlsStream::open(
-    std::unique_ptr<Stream> carrier, std::shared_ptr<const TlsCredentials> credentials,
+    std::unique_ptr<Stream>&& carrier, std::shared_ptr<const TlsCredentials> credentials,
     const std::string& hostname, std::chrono::steady_clock::time_point deadline) {
     auto session = TlsSession::create(std::move(credentials), hostname);
     if (!session) return Failure{session.error()};

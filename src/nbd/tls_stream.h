@@ -22,9 +22,10 @@ class TlsStream final : public Stream {
     /// Puts TLS over `carrier`, which the server has just agreed to (NBD_REP_ACK to STARTTLS); no
     /// byte may have been received beyond that. Blocks until the session stands and the server's
     /// certificate has been checked, until the deadline (FaultCode::timed_out), or until someone
-    /// wakes or shuts down the carrier (FaultCode::closed). `hostname`: see TlsSession::create().
+    /// wakes or shuts down the carrier (FaultCode::closed). The carrier is taken only if all goes
+    /// well. `hostname`: see TlsSession::create().
     [[nodiscard]] static Result<std::unique_ptr<TlsStream>, Fault> open(
-        std::unique_ptr<Stream> carrier, std::shared_ptr<const TlsCredentials> credentials,
+        std::unique_ptr<Stream>&& carrier, std::shared_ptr<const TlsCredentials> credentials,
         const std::string& hostname, std::chrono::steady_clock::time_point deadline);
 
     /// An established session over its carrier.

@@ -133,6 +133,14 @@ TEST(Uri, Utf8IsCheckedToTheLetter) {
         EXPECT_FALSE(is_utf8(text)) << text;
 }
 
+TEST(Uri, MessagesAreOneHarmlessLine) {
+    EXPECT_EQ(in_one_line("a\nb\x1b[1m\x7f"), "a?b?[1m?");
+    EXPECT_EQ(in_one_line("\xc3\xa4\xc2\x9b"
+                          "1m\xc2\xa0"),
+              "\xc3\xa4??1m\xc2\xa0");
+    EXPECT_EQ(in_one_line("\xc3\xa4\xff"), "???");
+}
+
 TEST(Uri, PortsOutsideOneTo65535AreRefused) {
     EXPECT_EQ(first("nbd://server:65535").port, 65535);
     for (const char* const port : {"0", "65536", "-1", "4294967297", "99999999999", "1x", "+1"})

@@ -29,14 +29,19 @@ namespace wnbd::nbd {
     return true;
 }
 
-/// For a message of one line: control characters, and in text that is no UTF-8 all but ASCII,
-/// become '?'.
+/// For a message of one line: control characters (the second half of them, too, which terminals
+/// obey), and in text that is no UTF-8 all but ASCII, become '?'.
 [[nodiscard]] inline std::string in_one_line(std::string_view text) {
     std::string clean(text);
     const bool keeps_high = is_utf8(text);
-    for (char& character : clean) {
-        const auto byte = static_cast<unsigned char>(character);
-        if (byte < 0x20 || byte == 0x7F || (byte > 0x7F && !keeps_high)) character = '?';
+    unsigned char before = 0;
+    for (std::size_t i = 0; i < clean.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(clean[i]);
+        const bool second_half = before == 0xC2 && byte >= 0x80 && byte < 0xA0;
+        if (second_half) clean[i - 1] = '?';
+        if (byte < 0x20 || byte == 0x7F || second_half || (byte > 0x7F && !keeps_high))
+            clean[i] = '?';
+        before = byte;
     }
     return clean;
 }

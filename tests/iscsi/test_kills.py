@@ -79,7 +79,7 @@ class Kills(unittest.TestCase):
         unflushed = 0
         for _ in range(3):
             with Nbdkit("file", self.disk, filters=["cache"]) as server:
-                with Target(server.uri) as target:
+                with Target(server.uri + "?reconnect-timeout=0") as target:
                     end, _ = self.killed_in_a_burst(target, burst, server.stop)
                     self.assertIsInstance(end, Failed)
                     self.assertEqual((end.status, end.response), (CHECK_CONDITION, 0))

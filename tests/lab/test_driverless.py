@@ -176,7 +176,7 @@ class WithInitiator(unittest.TestCase):
     def test_6_an_nbd_server_that_goes_ends_the_disk(self):
         lab = self.lab
         with Nbdkit("memory", "8M") as server:
-            child, _ = lab.map("n", server.uri, "--driverless")
+            child, _ = lab.map("n", server.uri + "?reconnect-timeout=0", "--driverless")
             shown = self.json("show", "n")
             self.assertEqual(shown["NbdProperties"]["PortNumber"], server.port)
             server.stop()

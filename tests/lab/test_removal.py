@@ -84,7 +84,7 @@ class Removal(unittest.TestCase):
 
     def test_an_old_daemon_leaves_a_newer_disk_of_its_name_alone(self):
         with Nbdkit("memory", "8M") as server:
-            old, _drive = self.lab.map("twin", server.uri)
+            old, _drive = self.lab.map("twin", server.uri + "?reconnect-timeout=0")
             os.kill(old.pid, signal.SIGSTOP)
             try:
                 self.lab.client("unmap", "twin", "--hard-disconnect").check()

@@ -63,7 +63,7 @@ class Stale(unittest.TestCase):
             over.wait(120)
 
         with Scripted(shake_hands_only) as server:
-            child, drive = self.lab.map("mute", server.uri)
+            child, drive = self.lab.map("mute", server.uri + "?reconnect-timeout=0")
             self.assert_removed("mute", self.read(drive))
             over.set()
             child.wait(timeout=60)

@@ -14,6 +14,7 @@ DWORD run_help(const Arguments& arguments);
 DWORD run_list(const Arguments& arguments);
 DWORD run_show(const Arguments& arguments);
 DWORD run_serve(const Arguments& arguments);
+DWORD run_nbd_info(const Arguments& arguments);
 DWORD run_map(const Arguments& arguments);
 DWORD run_unmap(const Arguments& arguments);
 DWORD run_resize(const Arguments& arguments);
