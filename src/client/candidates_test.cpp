@@ -78,6 +78,10 @@ TEST(Candidates, OptionsAreOfferedBehindADashOrWhenNothingElseIsLeft) {
     EXPECT_EQ(offered("wnbd-client list --format=j"), Words{"--format=json"});
     EXPECT_EQ(offered("wnbd-client list --format json -"), offered("wnbd-client list -"));
     EXPECT_EQ(offered("wnbd-client map --port "), Words{});
+    EXPECT_EQ(offered("wnbd-client map --tls "), (Words{"require", "prefer", "off"}));
+    EXPECT_EQ(offered("wnbd-client serve t --on-timeout h"), Words{"hold"});
+    EXPECT_EQ(offered("wnbd-client nbd-info --"),
+              (Words{"--list", "--map", "--debug", "--format", "--help"}));
     EXPECT_EQ(offered("wnbd-client map --nonsense="), Words{});
     EXPECT_EQ(offered("wnbd-client list -- "), Words{}) << "no option follows `--`";
 }

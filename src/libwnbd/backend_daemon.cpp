@@ -273,7 +273,9 @@ DWORD WnbdRunBackendDaemon(const PWNBD_PROPERTIES Properties, const char* Backen
     return guarded([&] {
         const std::string uri = BackendUri;
         const bool network = uri.find("://") != std::string::npos;
-        return run_daemon(*Properties, network ? ERROR_NOT_CONNECTED : ERROR_BAD_PATHNAME,
+        WNBD_PROPERTIES properties = *Properties;
+        tell_of_server(properties, uri);
+        return run_daemon(properties, network ? ERROR_NOT_CONNECTED : ERROR_BAD_PATHNAME,
                           [&] { return wnbd::backend::open_backend(uri); });
     });
 }

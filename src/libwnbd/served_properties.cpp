@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "backend/aligning_backend.h"
+#include "nbd/uri.h"
 
 namespace wnbd::libwnbd {
 
@@ -26,6 +29,18 @@ std::string choose_block_size(WNBD_PROPERTIES& properties, std::uint32_t minimum
     return {};
 }
 
+/// As much as fits in front of the terminator, in whole characters of UTF-8.
+void store_cut(std::span<char> array, std::string_view text) {
+    auto length = std::min(text.size(), array.size() - 1);
+    const auto continues = [&] {
+        return (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80;
+    };
+    while (length < text.size() && length > 0 && continues())
+        --length;
+    std::ranges::copy(text.substr(0, length), array.begin());
+    array[length] = '\0';
+}
+
 }  // namespace
 
 std::unique_ptr<backend::Backend> fit_storage(WNBD_PROPERTIES& properties,
@@ -41,6 +56,19 @@ std::unique_ptr<backend::Backend> fit_storage(WNBD_PROPERTIES& properties,
         WnbdSetPhysicalBlockExponent(&properties,
                                      static_cast<UINT8>(std::countr_zero(minimum / block)));
     return backend::aligned_to(std::move(storage), block);
+}
+
+void tell_of_server(WNBD_PROPERTIES& properties, const std::string& backend_uri) {
+    const auto uri = nbd::parse_uri(backend_uri);
+    if (!uri) return;
+    const nbd::Address& server = uri.value().addresses.front();
+    const bool unix_socket = !server.socket_path.empty();
+    NBD_CONNECTION_PROPERTIES told{};
+    store_cut(told.Hostname, unix_socket ? server.endpoint() : server.host);
+    store_cut(told.ExportName, server.export_name);
+    told.PortNumber = unix_socket ? 0 : server.port;
+    properties.NbdProperties = told;
+    properties.Flags.UseUserspaceNbd = 1;
 }
 
 std::string fit_to_backend(WNBD_PROPERTIES& properties, const backend::Properties& backend,

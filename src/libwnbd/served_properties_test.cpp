@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <string>
 
 namespace wnbd::libwnbd {
 namespace {
@@ -103,6 +104,29 @@ TEST(ServedProperties, SmallBlocksAreMadeOfTheStoragesLargeOnes) {
     EXPECT_EQ(
         fit_storage(fit.properties, std::make_unique<Coarse>(4096))->properties().minimum_block,
         4096U);
+}
+
+TEST(ServedProperties, AUriOfAServerIsToldOf) {
+    WNBD_PROPERTIES properties{};
+    tell_of_server(properties, "nbds://[::1]:5/a%20b?host=c");
+    EXPECT_STREQ(properties.NbdProperties.Hostname, "::1");
+    EXPECT_EQ(properties.NbdProperties.PortNumber, 5U);
+    EXPECT_STREQ(properties.NbdProperties.ExportName, "a b");
+    EXPECT_TRUE(properties.Flags.UseUserspaceNbd);
+    tell_of_server(properties, "nbd+unix:///?socket=/run/s");
+    EXPECT_STREQ(properties.NbdProperties.Hostname, "/run/s");
+    EXPECT_EQ(properties.NbdProperties.PortNumber, 0U);
+    EXPECT_STREQ(properties.NbdProperties.ExportName, "");
+    // Cut between characters.
+    tell_of_server(properties, "nbd://s/" + std::string(254, 'n') + "\xC3\xA9");
+    EXPECT_EQ(std::string(properties.NbdProperties.ExportName), std::string(254, 'n'));
+    tell_of_server(properties, "nbd://s/" + std::string(300, 'n'));
+    EXPECT_EQ(std::string(properties.NbdProperties.ExportName), std::string(255, 'n'));
+
+    WNBD_PROPERTIES other{};
+    tell_of_server(other, "memory:1M");
+    EXPECT_FALSE(other.Flags.UseUserspaceNbd);
+    EXPECT_STREQ(other.NbdProperties.Hostname, "");
 }
 
 TEST(ServedProperties, WhatIsLeftAfterTheLastBlockIsToldAndNotMapped) {

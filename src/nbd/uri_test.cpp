@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nbd/protocol.h"
+#include "nbd/uri_options.h"
 #include "nbd/utf8.h"
 
 namespace wnbd::nbd {
@@ -271,6 +272,39 @@ TEST(Uri, FurtherAddressesAreOfTheSameExport) {
         many += "&host=b";
     EXPECT_EQ(good(many).addresses.size(), 16U);
     EXPECT_THAT(bad(many + "&host=b"), HasSubstr("at most 16"));
+}
+
+TEST(Uri, WhatItSaysBecomesTheClientsOptions) {
+    const auto said = options_of(good(
+        "nbds://a@h/x?host=b&connections=3&reconnect-delay=45&reconnect-timeout=9&on-timeout=hold&"
+        "request-timeout=2&keep-alive=1.5&write-through=1&tls-psk-file=k&tls-hostname=n"));
+    ASSERT_EQ(said.addresses.size(), 2U);
+    EXPECT_EQ(said.addresses[1].host, "b");
+    EXPECT_EQ(said.connections, 3U);
+    EXPECT_EQ(said.reconnect.delay, 45s);
+    EXPECT_GE(said.reconnect.delay_max, said.reconnect.delay);
+    EXPECT_EQ(said.reconnect.timeout, 9s);
+    EXPECT_EQ(said.reconnect.on_timeout, OnTimeout::hold);
+    EXPECT_EQ(said.request_time_max, 2s);
+    EXPECT_EQ(said.keep_alive, 1500ms);
+    EXPECT_TRUE(said.write_through);
+    EXPECT_EQ(said.tls.mode, TlsMode::require);
+    EXPECT_EQ(said.tls.psk_file, "k");
+    EXPECT_EQ(said.tls.psk_user, "a");
+    EXPECT_EQ(said.tls.hostname, "n");
+
+    const auto nothing = options_of(good("nbd://h/x"));
+    const ClientOptions defaults;
+    EXPECT_EQ(nothing.connections, defaults.connections);
+    EXPECT_EQ(nothing.reconnect.delay, defaults.reconnect.delay);
+    EXPECT_EQ(nothing.reconnect.delay_max, defaults.reconnect.delay_max);
+    EXPECT_EQ(nothing.reconnect.timeout, defaults.reconnect.timeout);
+    EXPECT_EQ(nothing.request_time_max, defaults.request_time_max);
+    EXPECT_EQ(nothing.keep_alive, defaults.keep_alive);
+    EXPECT_EQ(nothing.tls.mode, TlsMode::off);
+    // Which of the folder's files are there is looked up, so that is not the parser's to do.
+    EXPECT_THAT(options_of(good("nbds://h/x?tls-certificates=/nowhere")).tls.ca_file,
+                HasSubstr("ca-cert.pem"));
 }
 
 TEST(Uri, WhatIsJoinedIsSplitAgain) {
