@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libwnbd/backend_daemon.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "backend/nbd_backend.h"
 #include "backend/open_backend.h"
@@ -36,6 +38,7 @@ BackendDaemon::~BackendDaemon() {
 DWORD BackendDaemon::run() {
     DWORD error = map();
     if (error != ERROR_SUCCESS) return error;
+    backend_->observe(this);
     error = make_slots();
     if (error == ERROR_SUCCESS) {
         try {
@@ -55,6 +58,7 @@ DWORD BackendDaemon::run() {
         error = ERROR_CONNECTION_ABORTED;
     }
     stop_fetching();
+    backend_->observe(nullptr);
     // Completes what is in flight, or gives it up after a while; then flushes and says goodbye.
     backend_->close();
     wait_for_requests();
@@ -70,8 +74,10 @@ DWORD BackendDaemon::map() {
         return ERROR_INVALID_PARAMETER;
     }
     if (!remark.empty()) LOG_WARNING("\"%s\": %s", properties_.InstanceName, remark.c_str());
-    served_ = {backend_.get(), properties_.BlockCount, properties_.BlockSize,
-               properties_.MaxUnmapDescCount};
+    served_.backend = backend_.get();
+    served_.block_count = properties_.BlockCount;
+    served_.block_size = properties_.BlockSize;
+    served_.unmap_count_max = properties_.MaxUnmapDescCount;
     return create_disk(properties_, disk_);
 }
 
@@ -168,11 +174,58 @@ bool BackendDaemon::wait_for_end() {
         changed_.wait_for(lock, backend_poll, [this] { return lost_ || disk_.stopped(); });
         if (disk_.stopped()) return true;
         if (lost_) return false;
+        const bool resized = std::exchange(resized_, false);
         lock.unlock();
+        if (resized) follow_size();
         const bool there = backend_->failure().empty();
         lock.lock();
         if (!there) lost_ = true;
     }
+}
+
+/// Tells Windows of the backend's new size. Requests beyond the end of what has shrunk fail by
+/// themselves; those behind the old end of what has grown are let through first.
+void BackendDaemon::follow_size() {
+    const UINT64 block_count = backend_->size() / properties_.BlockSize;
+    const UINT64 before = served_.block_count;
+    if (block_count == before) return;
+    if (block_count == 0) {
+        LOG_ERROR("the storage of \"%s\" has less than one block now", properties_.InstanceName);
+        return;
+    }
+    served_.block_count = std::max(before, block_count);
+    const DWORD error = WnbdSetDiskSize(&disk_, block_count);
+    if (error == ERROR_NOT_READY) {
+        // Windows has not started the disk yet.
+        const std::lock_guard lock(mutex_);
+        resized_ = true;
+        return;
+    }
+    served_.block_count = block_count;
+    if (error != ERROR_SUCCESS)
+        LOG_ERROR("could not give \"%s\" its new size of %llu blocks: %s", properties_.InstanceName,
+                  block_count, error_text(error).c_str());
+    else
+        LOG_INFO("\"%s\" has %llu blocks now, and had %llu", properties_.InstanceName, block_count,
+                 before);
+}
+
+void BackendDaemon::told(Weight weight, const std::string& line) noexcept {
+    switch (weight) {
+        case Weight::error: LOG_ERROR("\"%s\": %s", properties_.InstanceName, line.c_str()); break;
+        case Weight::warning:
+            LOG_WARNING("\"%s\": %s", properties_.InstanceName, line.c_str());
+            break;
+        case Weight::information:
+            LOG_INFO("\"%s\": %s", properties_.InstanceName, line.c_str());
+            break;
+    }
+}
+
+/// Told to Windows by the thread that waits for the end: it takes calls to the driver.
+void BackendDaemon::resized(std::uint64_t /*size*/) noexcept {
+    const std::lock_guard lock(mutex_);
+    resized_ = true;
 }
 
 void BackendDaemon::remove_own_disk() {

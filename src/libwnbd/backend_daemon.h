@@ -21,7 +21,7 @@ namespace wnbd::libwnbd {
 /// Fetch threads take a free slot, wait in the driver for a request and start it; the backend's
 /// completion sends the reply and frees the slot. So the number of slots limits what is in flight,
 /// and a few threads suffice, because none of them waits for storage.
-class BackendDaemon final : private BackendJob::Owner {
+class BackendDaemon final : private BackendJob::Owner, private backend::Observer {
   public:
     /// Requests in flight at most, those being fetched included. Each slot reserves a fetch buffer,
     /// whose memory comes into being as it is used.
@@ -48,11 +48,15 @@ class BackendDaemon final : private BackendJob::Owner {
     [[nodiscard]] Slot* take_slot() noexcept;
     void give_back(Slot& slot) noexcept;
     [[nodiscard]] bool wait_for_end();
+    void follow_size();
     void remove_own_disk();
     void stop_fetching() noexcept;
     void wait_for_requests() noexcept;
     void finished(BackendJob& job, const WNBD_STATUS& status, std::uint32_t data_length,
                   backend::Error error) noexcept override;
+    // Of the backend, on its threads:
+    void told(Weight weight, const std::string& line) noexcept override;
+    void resized(std::uint64_t size) noexcept override;
 
     WNBD_PROPERTIES properties_;
     Disk disk_;
@@ -65,6 +69,7 @@ class BackendDaemon final : private BackendJob::Owner {
     std::vector<Slot*> free_;
     unsigned fetching_ = 0;  // threads
     bool lost_ = false;      // the backend has said `disconnected`
+    bool resized_ = true;    // the backend's size may be one that Windows does not know yet
 
     // Last, so that it goes first: its threads call finished().
     std::unique_ptr<backend::Backend> backend_;

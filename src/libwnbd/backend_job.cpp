@@ -14,7 +14,8 @@ using backend::Operation;
 using scsi::AdditionalSense;
 
 bool in_range(const ServedDisk& disk, std::uint64_t block_address, std::uint32_t block_count) {
-    return block_address <= disk.block_count && block_count <= disk.block_count - block_address;
+    const std::uint64_t end = disk.block_count.load(std::memory_order_relaxed);
+    return block_address <= end && block_count <= end - block_address;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // after the other, answered once.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -13,10 +14,10 @@
 
 namespace wnbd::libwnbd {
 
-/// The disk a job belongs to. Constant while jobs run.
+/// The disk a job belongs to. Constant while jobs run, but for its size.
 struct ServedDisk {
     backend::Backend* backend = nullptr;
-    std::uint64_t block_count = 0;
+    std::atomic<std::uint64_t> block_count{0};
     std::uint32_t block_size = 0;       // bytes
     std::uint32_t unmap_count_max = 1;  // descriptors
 };

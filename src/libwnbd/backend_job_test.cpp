@@ -210,7 +210,7 @@ TEST_F(BackendJobTest, AllDescriptorsOfAnUnmapAreTrimmedAndEmptyOnesSkipped) {
 
 TEST_F(BackendJobTest, ABadDescriptorAtTheEndLeavesEverythingAsItWas) {
     std::ranges::fill(backend.bytes, 1);
-    start(unmap({{0, 2, 0}, {disk.block_count, 1, 0}}));
+    start(unmap({{0, 2, 0}, {disk.block_count.load(), 1, 0}}));
     expect_sense(0x5, 0x21);
     EXPECT_TRUE(backend.seen.empty());
 }

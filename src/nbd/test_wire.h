@@ -34,6 +34,10 @@ class Wire {
         bytes_.insert(bytes_.end(), other.bytes_.begin(), other.bytes_.end());
         return *this;
     }
+    Wire& append(const std::uint8_t* bytes, std::size_t count) {
+        bytes_.insert(bytes_.end(), bytes, bytes + count);
+        return *this;
+    }
     [[nodiscard]] const std::vector<std::uint8_t>& bytes() const { return bytes_; }
 
   private:
