@@ -33,6 +33,7 @@ Wire answer(std::uint64_t size = 64U << 20, std::uint16_t flags = all_flags) {
 
 std::unique_ptr<Backend> open(const ScriptedServer& server, nbd::ClientOptions options = {}) {
     options.addresses = {server.address()};
+    options.reconnect.timeout = 0ms;
     auto opened = NbdBackend::open(options);
     EXPECT_TRUE(opened.ok()) << (opened.ok() ? "" : opened.error());
     return opened.ok() ? std::move(opened.value()) : nullptr;

@@ -156,8 +156,8 @@ class Client final : private ConnectionSink {
     void all_detached(Chain& over) noexcept;
     void end_line(Outcome outcome, Chain& over) noexcept;
     void advance_time(TimePoint now) noexcept;
-    void check_connections(TimePoint now);
-    void look_after_online(Chore& chore, TimePoint now);
+    [[nodiscard]] Mask check_connections(TimePoint now);
+    [[nodiscard]] Mask look_after_online(Chore& chore, TimePoint now);
     void look_after_breaking(Chore& chore, TimePoint now);
     void look_after_down(Chore& chore, TimePoint now, Chain& over);
     [[nodiscard]] Fault check_first(const Agreement& agreement, TimePoint now);

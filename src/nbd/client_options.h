@@ -17,11 +17,11 @@ namespace wnbd::nbd {
 struct ClientOptions {
     std::vector<Address> addresses{};  // of one export, at least one; the first that answers serves
     TlsSettings tls{};
-    unsigned connections = 0;          // at most; 0: default_connections()
-    std::uint32_t commands_max = 256;  // in flight on each
-    ReconnectPolicy reconnect{.timeout = std::chrono::milliseconds(0)};  // 0: a loss is the end
-    std::chrono::milliseconds request_time_max{30'000};                  // 0: for ever
-    std::chrono::milliseconds keep_alive{15'000};                        // 0: never
+    unsigned connections = 0;                            // at most; 0: default_connections()
+    std::uint32_t commands_max = 256;                    // in flight on each
+    ReconnectPolicy reconnect{};                         // a time-out of 0: a loss is the end
+    std::chrono::milliseconds request_time_max{30'000};  // 0: for ever
+    std::chrono::milliseconds keep_alive{15'000};        // 0: never
     bool write_through = false;
     // Extensions of the protocol that are asked for.
     bool structured_replies = true;

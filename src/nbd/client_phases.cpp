@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // How a client's connections come and go. How requests do is in client.cpp.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "nbd/client.h"
@@ -183,11 +184,12 @@ void Client::close(TimePoint now) noexcept {
 Client::Chore Client::look_after(TimePoint now) {
     Chore chore;
     Chain over;
+    Mask silent = 0;
     {
         const std::lock_guard lock(state_lock_);
         advance_time(now);
         switch (phase_) {
-            case Phase::online: look_after_online(chore, now); break;
+            case Phase::online: silent = look_after_online(chore, now); break;
             case Phase::breaking: look_after_breaking(chore, now); break;
             case Phase::down: look_after_down(chore, now, over); break;
             case Phase::fresh: break;
@@ -195,6 +197,9 @@ Client::Chore Client::look_after(TimePoint now) {
         }
     }
     finish_all(over, disconnected);
+    // Whoever sends may have to complete what others have sent: no lock may be held.
+    for (; silent != 0; silent &= silent - 1)
+        lanes_[static_cast<unsigned>(std::countr_zero(silent))].connection->probe();
     return chore;
 }
 
@@ -210,32 +215,41 @@ void Client::advance_time(TimePoint now) noexcept {
         lane.connection->set_time(time_);
 }
 
-void Client::look_after_online(Chore& chore, TimePoint now) {
-    check_connections(now);
-    if (phase_ != Phase::online) return look_after_breaking(chore, now);
+/// Returns which connections should be asked for a sign of life.
+Client::Mask Client::look_after_online(Chore& chore, TimePoint now) {
+    const Mask silent = check_connections(now);
+    if (phase_ != Phase::online) {
+        look_after_breaking(chore, now);
+        return 0;
+    }
     if (!dialling_ && !joins_failed_ && attached_ < wanted_) {
         dialling_ = joining_ = true;
         chore.dial = address_;
         chore.index = attached_;
     }
     chore.next = now + tick_;
+    return silent;
 }
 
-void Client::check_connections(TimePoint now) {
+Client::Mask Client::check_connections(TimePoint now) {
+    Mask silent = 0;
     const auto silence_max = limits_.request_time_max;
     for (unsigned index = 0; index < attached_; ++index) {
         auto& connection = *lanes_[index].connection;
         const auto age = connection.oldest_age();
         // The stamps are as old as the last tick.
-        if (age && silence_max.count() > 0 && milliseconds(*age) > silence_max + tick_)
-            return break_off({.code = FaultCode::timed_out,
-                              .expected = static_cast<std::uint64_t>(silence_max.count()),
-                              .step = "to a request"},
-                             now);
+        if (age && silence_max.count() > 0 && milliseconds(*age) > silence_max + tick_) {
+            break_off({.code = FaultCode::timed_out,
+                       .expected = static_cast<std::uint64_t>(silence_max.count()),
+                       .step = "to a request"},
+                      now);
+            return 0;
+        }
         if (!age && limits_.keep_alive.count() > 0 &&
             milliseconds(time_ - connection.heard()) >= limits_.keep_alive)
-            connection.probe();
+            silent |= Mask{1} << index;
     }
+    return silent;
 }
 
 void Client::look_after_breaking(Chore& chore, TimePoint now) {

@@ -91,6 +91,7 @@ Result<std::unique_ptr<ClientShell>, Fault> open(Address address, ClientOptions 
     options.addresses = {std::move(address)};
     // The scripts count the bytes of the plain negotiation.
     options.structured_replies = options.extended_headers = false;
+    options.reconnect.timeout = 0ms;
     return ClientShell::open(std::move(options));
 }
 
