@@ -14,6 +14,7 @@
 
 #include "client/driverless/driverless_disk.h"
 #include "client/mapped_disks.h"
+#include "client/resident.h"
 #include "client/session.h"
 #include "client/system.h"
 #include "client/text.h"
@@ -26,6 +27,10 @@ constexpr DWORD soft_removal_timeout_ms = 3000;
 constexpr DWORD soft_removal_retry_interval_ms = 1000;
 // Windows ends the process about five seconds after a close event; removal may have used three.
 constexpr DWORD orderly_exit_wait_ms = 1500;
+
+constexpr DWORD residence_poll_ms = 100;
+/// A disk that Windows has not numbered by then is served all the same.
+constexpr ULONGLONG number_wait_ms = 5000;
 
 using Disks = std::vector<std::shared_ptr<ServedDisk>>;
 
@@ -98,6 +103,12 @@ ServedDisk::~ServedDisk() {
 
 DWORD ServedDisk::serve() {
     use_library_log(log_use_);
+    std::thread keeper;
+    try {
+        if (is_remote()) keeper = std::thread([this] { stay_resident(); });
+    } catch (const std::system_error&) {
+        warn_of_unlocked({.unlocked_bytes = 1, .reason = "no thread could be started"});
+    }
     code_ = plan_.driverless ? run_driverless() : run_daemon();
     control_.finished();
     if (code_ == ERROR_CONNECTION_ABORTED) {
@@ -107,7 +118,28 @@ DWORD ServedDisk::serve() {
         report_failure(Task::map, "Could not map the disk " + in_quotes(name_), code_, detail_);
     }
     SetEvent(ended_);
+    if (keeper.joinable()) keeper.join();
     return code_;
+}
+
+/// From a server, which may be on this machine; what memory and files stand for is here anyway.
+bool ServedDisk::is_remote() const noexcept {
+    return plan_.backend_uri.empty() || plan_.backend_uri.find("://") != std::string::npos;
+}
+
+/// When Windows has the disk, all is allocated that serving it uses: buffers, tables and threads.
+void ServedDisk::stay_resident() {
+    use_library_log(LogUse::detail);
+    ULONGLONG mapped_at = 0;
+    while (!wait(residence_poll_ms)) {
+        INT number = -1;
+        if (!is_mapped(number)) continue;
+        if (mapped_at == 0) mapped_at = GetTickCount64();
+        if (number < 0 && GetTickCount64() - mapped_at < number_wait_ms) continue;
+        warn_of_unlocked(become_resident());
+        break;
+    }
+    leave_library_log();
 }
 
 DWORD ServedDisk::run_daemon() {

@@ -48,6 +48,8 @@ class ServedDisk {
   private:
     DWORD run_daemon();
     DWORD run_driverless();
+    [[nodiscard]] bool is_remote() const noexcept;
+    void stay_resident();
 
     MapPlan plan_;
     LogUse log_use_;

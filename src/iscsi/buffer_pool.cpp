@@ -2,7 +2,9 @@
 #include "iscsi/buffer_pool.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstring>
 #include <new>
 
 namespace wnbd::iscsi {
@@ -49,6 +51,22 @@ Buffer BufferPool::take(std::size_t size) noexcept {
     if (data == nullptr) return {};
     in_use_.fetch_add(size_of(index), std::memory_order_relaxed);
     return {*this, data, static_cast<std::uint8_t>(index)};
+}
+
+void BufferPool::warm_up() noexcept {
+    constexpr std::size_t largest_warm = std::size_t{1} << 20;
+    constexpr std::size_t small_count = 64;
+    constexpr std::size_t count = 8;
+    std::array<Buffer, small_count> taken;
+    for (std::size_t size = smallest; size <= largest_warm; size *= 2) {
+        const auto some = std::span(taken).first(size == smallest ? small_count : count);
+        for (Buffer& one : some) {
+            one = take(size);
+            if (one) std::memset(one.data(), 0, size);
+        }
+        for (Buffer& one : some)
+            one.reset();
+    }
 }
 
 std::uint8_t* BufferPool::allocate(std::size_t size) noexcept {

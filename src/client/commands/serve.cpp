@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // serve makes disks of any backend an iSCSI target, in the foreground, until it is told to end.
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "client/chap_secret.h"
 #include "client/commands/commands.h"
 #include "client/fields.h"
+#include "client/locked_memory.h"
 #include "client/output.h"
 #include "client/serve_log.h"
 #include "client/serve_plan.h"
@@ -74,6 +76,13 @@ std::string table(const Record& record) {
     return text;
 }
 
+/// From a server, which may be on this machine; what memory and files stand for is here anyway.
+bool serves_remote_disk(const ServePlan& plan) {
+    return std::ranges::any_of(plan.units, [](const ServedUnit& unit) {
+        return unit.backend.find("://") != std::string::npos;
+    });
+}
+
 /// A backend that is lost is told of once. Its disk stays, and fails what it is asked to do.
 void serve_until(StopSignal& signal, const ServedTarget& served, iscsi::Log& log) {
     bool told = false;
@@ -101,6 +110,9 @@ DWORD run_serve(const Arguments& arguments) {
     if (const auto remark = remark_on(credentials.value()); !remark.empty())
         print_complaint(remark);
 
+    // Before the first thread.
+    const bool remote = serves_remote_disk(plan);
+    if (remote) announce_disk_server();
     StopSignal signal;
     ServeLog log(arguments.has("debug"));
     auto started = ServedTarget::start(plan, credentials.value(), log);
@@ -110,6 +122,10 @@ DWORD run_serve(const Arguments& arguments) {
                       started.error().code);
     }
     ServedTarget& served = *started.value();
+    if (remote) {
+        served.target().buffers().warm_up();
+        warn_of_unlocked(lock_memory());
+    }
     const Record record = description(served, plan);
     const DWORD printed =
         print(arguments.format() == OutputFormat::json ? json_text(record) : table(record));

@@ -18,17 +18,11 @@
 namespace wnbd::client {
 namespace {
 
-std::string mebibytes(std::uint64_t bytes) {
-    return std::to_string((bytes + 1024 * 1024 - 1) / (1024 * 1024)) + " MiB";
-}
-
 /// Says how far the shell can be relied on.
 DWORD introduce(const Residence& residence, OutputFormat format) {
     if (residence.unlocked_bytes != 0) {
-        print_complaint("Note: " + mebibytes(residence.unlocked_bytes) + " of " +
-                        mebibytes(residence.locked_bytes + residence.unlocked_bytes) +
-                        " could not be locked in memory: " +
-                        failure_text("VirtualLock", system_error_text(residence.code),
+        print_complaint("Note: " + residence_text(residence) + ": " +
+                        failure_text("VirtualLock", residence.reason,
                                      {.task = Task::other, .code = residence.code}) +
                         " The shell may hang when the system disk does.");
     }
@@ -37,8 +31,8 @@ DWORD introduce(const Residence& residence, OutputFormat format) {
                                 {"UnlockedBytes", residence.unlocked_bytes}}) +
                      "\n");
     }
-    return print("wnbd-client shell, " + mebibytes(residence.locked_bytes) +
-                 " locked in memory. `help` lists the commands, `exit` or `quit` ends.\n");
+    return print("wnbd-client shell, " + residence_text({.locked_bytes = residence.locked_bytes}) +
+                 ". `help` lists the commands, `exit` or `quit` ends.\n");
 }
 
 class Shell {
