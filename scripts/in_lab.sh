@@ -7,8 +7,14 @@ set -euo pipefail
 what=$1
 shift
 need "${packages_build[@]}" "${packages_lab[@]}" "${packages_servers[@]}" "${packages_demo[@]}"
+script=demo
+if [ "$what" = demo ] && [ "${1:-}" = --ceph ]; then
+    shift
+    need "${packages_ceph[@]}"
+    script=demo_ceph
+fi
 build_shipped
 case "$what" in
-    demo) exec python3 scripts/demo.py "$@" ;;
+    demo) exec python3 "scripts/$script.py" "$@" ;;
     lab) exec python3 scripts/lab_shell.py "$@" ;;
 esac
