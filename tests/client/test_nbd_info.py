@@ -105,6 +105,26 @@ class NativeNbdInfo(NbdInfo, unittest.TestCase):
     environment = dict(os.environ)
     no_server_code = 1  # a Win32 error that eight bits cannot tell
 
+    def test_tls_with_a_shared_key(self):
+        with tempfile.TemporaryDirectory() as folder:
+            keys = pathlib.Path(folder) / "keys"
+            keys.write_text("alice:0123456789abcdef0123456789abcdef\n")
+            with Nbdkit("--tls=require", f"--tls-psk={keys}", "memory", "1M") as server:
+                place = f"127.0.0.1:{server.port}/"
+                for uri in (f"nbds://alice@{place}?tls-psk-file={keys}",
+                            f"nbd://{place}?tls=prefer&tls-username=alice&tls-psk-file={keys}"):
+                    self.assertIs(self.answer(uri)["Tls"], True)
+                code, out, err = self.info("nbd://" + place)
+                self.assertEqual((code, out), (1, ""))
+                self.assertIn("TLS", err)
+            with Nbdkit("memory", "1M") as server:
+                place = f"127.0.0.1:{server.port}/"
+                said = self.answer(f"nbd://alice@{place}?tls-psk-file={keys}")
+                self.assertIs(said["Tls"], False)
+                code, out, err = self.info(f"nbds://alice@{place}?tls-psk-file={keys}")
+                self.assertEqual((code, out), (1, ""))
+                self.assertIn("TLS", err)
+
     def test_a_unix_socket_and_nbd_servers_size(self):
         # nbd-server answers NBD_OPT_INFO with a size of 0.
         with tempfile.TemporaryDirectory() as folder:
