@@ -364,7 +364,12 @@ void AligningBackend::close() noexcept {
     {
         std::unique_lock lock(lock_);
         closing_ = true;
-        (void)idle_.wait_for(lock, close_time_max, over);
+        auto left = accepted_ + 1;
+        const auto rounds_max = close_time_max / standstill_time_max;
+        for (auto round = 0; round < rounds_max && accepted_ < left; ++round) {
+            left = accepted_;
+            if (idle_.wait_for(lock, standstill_time_max, over)) break;
+        }
     }
     // Ends what is left, with an error.
     storage_->close();

@@ -52,10 +52,12 @@ class AligningBackend final : public Backend, private Observer {
     [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override;
     void observe(Observer* observer) noexcept override;
     [[nodiscard]] std::string failure() const override { return storage_->failure(); }
-    /// Has what was accepted end first, but waits no longer than close_time_max for it.
+    /// Has what was accepted end first, as long as something ends every standstill_time_max, and
+    /// for close_time_max at most.
     void close() noexcept override;
 
     static constexpr std::chrono::milliseconds close_time_max{10'000};
+    static constexpr std::chrono::milliseconds standstill_time_max{1'000};
 
   private:
     /// A range of whole blocks, in bytes.

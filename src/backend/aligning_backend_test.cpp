@@ -81,6 +81,7 @@ class Storage final : public Backend {
     std::atomic<unsigned> writes{0};
     std::atomic<unsigned> forced{0};
     std::atomic<unsigned> flushes{0};
+    std::atomic<bool> silent{false};  // requests wait for close()
     Error read_error = Error::none;
     Error write_error = Error::none;
 
@@ -117,14 +118,14 @@ class Storage final : public Backend {
         std::minstd_rand random(seed + 1);
         std::unique_lock lock(lock_);
         for (;;) {
-            changed_.wait(lock, [this] { return closed_ || !queue_.empty(); });
+            changed_.wait(lock, [this] { return closed_ || (!queue_.empty() && !silent); });
             if (queue_.empty()) return;
             const auto at = random() % queue_.size();
             Request* const request = queue_[at];
             queue_.erase(std::next(queue_.begin(), static_cast<std::ptrdiff_t>(at)));
             lock.unlock();
             if (random() % 4 == 0) std::this_thread::yield();
-            request->done(*request, perform(*request));
+            request->done(*request, silent ? Error::shutting_down : perform(*request));
             lock.lock();
         }
     }
@@ -455,6 +456,23 @@ TEST(AligningBackend, MoreRequestsThanJobsWaitAndAllEnd) {
             ASSERT_EQ(disk.storage->bytes[i / 4 * block_size + i % 4 * 512 + 511],
                       static_cast<std::uint8_t>(i + 1));
     }
+}
+
+TEST(AligningBackend, CloseDoesNotWaitLongForStorageThatIsSilent) {
+    Disk disk(4 * block_size, 4096, 512, 1);
+    disk.storage->silent = true;
+    std::atomic<int> ended{-1};
+    Bytes bytes(512);
+    Request request{
+        .operation = Operation::write, .length = 512, .buffer = bytes, .context = &ended};
+    request.done = [](Request& done, Error error) noexcept {
+        *static_cast<std::atomic<int>*>(done.context) = static_cast<int>(error);
+    };
+    disk.disk->submit(request);
+    const auto begin = std::chrono::steady_clock::now();
+    disk.disk->close();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, AligningBackend::close_time_max);
+    EXPECT_EQ(ended, static_cast<int>(Error::shutting_down));
 }
 
 TEST(AligningBackend, AfterCloseRequestsAreRefused) {
