@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A Ceph RBD image as a Windows disk, and what becomes of it when servers die.
 
-A cluster from Debian's packages, two NBD servers of one image, and the Windows client that ships, in the lab. Under load, the OSD is killed and started again, then an NBD server is restarted; then that one is
-killed for good, and the disk goes on over the other one.
+A cluster from Debian's packages, two NBD servers of one image, and the Windows client that ships, in the lab.
+Under load, the OSD is killed and started again, then an NBD server is restarted; then that one is killed for
+good, and the disk goes on over the other one.
 """
 import argparse
 import os
