@@ -52,7 +52,7 @@ Result<std::unique_ptr<ClientShell>, Fault> ClientShell::open(ClientOptions opti
         Attempt attempt;
         auto connected = shell->connector_.connect(addresses[at], attempt);
         if (connected) {
-            shell->begin(std::move(connected.value()), at);
+            shell->begin(std::move(connected.value()), at, attempt);
             return shell;
         }
         last = connected.error();
@@ -67,8 +67,9 @@ ClientShell::~ClientShell() {
     close(false);
 }
 
-void ClientShell::begin(Connected first, std::size_t address) {
+void ClientShell::begin(Connected first, std::size_t address, const Attempt& attempt) {
     const auto agreement = first.agreement;
+    peer_ = attempt.peer();
     told_size_ = agreement.info.size;
     server_ = address;
     readers_.resize(limits_of(options_).connections);
@@ -132,6 +133,7 @@ void ClientShell::keep() noexcept {
         if (chore.dial) {
             dial_job_ = Dial{*chore.dial, chore.index};
             attempt_ = std::make_shared<Attempt>();
+            if (chore.index > 0) attempt_->pin(peer_);
         }
         changed_.notify_all();
         const auto awake = [this] { return poked_ || stopping_; };
@@ -157,6 +159,11 @@ void ClientShell::dial_when_asked() noexcept {
 
 void ClientShell::dial(const Dial& job, Attempt& attempt) noexcept {
     auto connected = connector_.connect(options_.addresses[job.address], attempt);
+    if (connected && job.index == 0) {
+        // Before the client has it, and asks for further ones.
+        const std::lock_guard lock(lock_);
+        peer_ = attempt.peer();
+    }
     auto fault = connected ? adopt(job.index, std::move(connected.value())) : connected.error();
     if (fault.code == FaultCode::none) {
         if (job.index == 0) report_return(job.address);

@@ -77,7 +77,7 @@ class ClientShell {
 
     ClientShell(ClientOptions options, Connector connector);
 
-    void begin(Connected first, std::size_t address);
+    void begin(Connected first, std::size_t address, const Attempt& attempt);
     void read(unsigned index) noexcept;
     void keep() noexcept;
     void dial_when_asked() noexcept;
@@ -105,6 +105,9 @@ class ClientShell {
     std::vector<Reader> readers_;       // by connection
     std::optional<Dial> dial_job_;      // not yet begun
     std::shared_ptr<Attempt> attempt_;  // the present dial, or the last one
+    // Of the present incarnation: a name may stand for several servers, and all connections must go
+    // to one.
+    std::string peer_;
 
     std::mutex observer_lock_;  // held while it is told; of the rest down to the blank line
     ClientObserver* observer_ = nullptr;

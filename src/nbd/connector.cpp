@@ -39,8 +39,11 @@ Fault Connector::secure(std::unique_ptr<Stream>& stream, const Address& address,
 
 Result<std::unique_ptr<Stream>, Fault> Connector::dial(const Address& address,
                                                        Attempt& attempt) const {
-    auto socket = attempt.dialer_.dial(address, Clock::now() + options_.connect_time_max);
+    Address at = address;
+    if (!attempt.pinned_.empty()) at.host = attempt.pinned_;
+    auto socket = attempt.dialer_.dial(at, Clock::now() + options_.connect_time_max);
     if (!socket) return Failure{socket.error()};
+    attempt.peer_ = socket.value().peer_host();
     auto stream = SocketStream::create(std::move(socket.value()));
     if (!stream) return Failure{stream.error()};
     return std::unique_ptr<Stream>(std::move(stream.value()));

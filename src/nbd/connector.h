@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <utility>
 
 #include "base/result.h"
 #include "nbd/client_options.h"
@@ -36,6 +38,12 @@ class Attempt {
         if (stream_ != nullptr) stream_->wake();
     }
 
+    /// Goes to this one of the host's addresses instead of any: peer() of an earlier attempt.
+    /// Empty: any. Before it begins.
+    void pin(std::string peer) { pinned_ = std::move(peer); }
+    /// Which one it was, in numbers; empty for a Unix socket. Once connected.
+    [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+
   private:
     friend class Connector;
     /// The stream whose waiting abandon() ends; nullptr: none.
@@ -46,6 +54,8 @@ class Attempt {
     }
 
     Dialer dialer_;
+    std::string pinned_;
+    std::string peer_;
     std::atomic<bool> abandoned_{false};
     std::mutex lock_;
     Stream* stream_ = nullptr;

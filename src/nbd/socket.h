@@ -52,6 +52,9 @@ class Socket {
     void shutdown_both() noexcept;
     void shutdown_send() noexcept;
 
+    /// The address of the other side, in numbers; empty for a Unix socket.
+    [[nodiscard]] std::string peer_host() const;
+
     [[nodiscard]] bool open() const noexcept { return native_ != invalid; }
     /// Gives the system's socket away.
     [[nodiscard]] Native release() noexcept { return std::exchange(native_, invalid); }
