@@ -7,9 +7,12 @@
 #include <array>
 #include <atomic>
 #include <future>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include "backend/blocking.h"
+#include "nbd/block_server.h"
 #include "nbd/scripted_server.h"
 
 namespace wnbd::backend {
@@ -154,6 +157,62 @@ TEST(NbdBackend, WhatTheServerCannotDoIsNotSent) {
         EXPECT_EQ(perform_blocking(*disk, {.operation = Operation::read}), Error::none);
     }
     EXPECT_THAT(recorder.types, ElementsAre(2));
+}
+
+TEST(NbdBackend, WrittenThroughNothingIsVolatile) {
+    Recorder recorder;
+    {
+        ScriptedServer server([&](Peer& peer) { recorder.serve(peer, answer()); });
+        const auto disk = open(server, {.write_through = true});
+        EXPECT_FALSE(disk->properties().can_flush);
+        EXPECT_TRUE(disk->properties().can_fua);
+        Bytes bytes(512);
+        EXPECT_EQ(write_blocking(*disk, 0, bytes), Error::none);
+        EXPECT_EQ(write_blocking(*disk, 0, bytes, true), Error::none);
+        EXPECT_EQ(perform_blocking(*disk, {.operation = Operation::flush}), Error::none);
+    }
+    EXPECT_THAT(recorder.types, ElementsAre(1, 1, 2));
+    EXPECT_THAT(recorder.flags, ElementsAre(1, 1, 0));
+}
+
+TEST(NbdBackend, WriteThroughIsRefusedWhereItCannotBe) {
+    Recorder recorder;
+    ScriptedServer server(
+        [&](Peer& peer) { recorder.serve(peer, answer(4096, nbd::transmission_has_flags)); });
+    const auto opened = NbdBackend::open({.addresses = {server.address()}, .write_through = true});
+    ASSERT_FALSE(opened.ok());
+    EXPECT_THAT(opened.error(), HasSubstr("write-through needs a server that can flush"));
+}
+
+TEST(NbdBackend, ItsEventsAndItsSizeAreTold) {
+    struct Told final : Observer {
+        void told(Weight weight, const std::string& line) noexcept override {
+            const std::lock_guard lock(mutex);
+            if (weight == Weight::warning) warnings += line + "\n";
+        }
+        void resized(std::uint64_t bytes) noexcept override { size = bytes; }
+        std::mutex mutex;
+        std::string warnings;
+        std::atomic<std::uint64_t> size{0};
+    } observer;
+    nbd::test::BlockServer server(1U << 20);
+    auto opened = NbdBackend::open({.addresses = {server.address()}, .connections = 1});
+    ASSERT_TRUE(opened.ok());
+    auto& disk = *opened.value();
+    disk.observe(&observer);
+    server.resize(2U << 20);
+    server.cut();
+    for (int i = 0; i < 4000 && observer.size == 0; ++i)
+        std::this_thread::sleep_for(5ms);
+    EXPECT_EQ(observer.size, 2U << 20);
+    EXPECT_EQ(disk.size(), 2U << 20);
+    EXPECT_EQ(disk.failure(), "");
+    Bytes bytes(512, 0x12);
+    EXPECT_EQ(write_blocking(disk, (2U << 20) - 512, bytes), Error::none);
+    EXPECT_EQ(write_blocking(disk, 2U << 20, bytes), Error::no_space);
+    disk.observe(nullptr);
+    const std::lock_guard lock(observer.mutex);
+    EXPECT_THAT(observer.warnings, HasSubstr("lost the connection to 127.0.0.1:"));
 }
 
 struct Counter {
