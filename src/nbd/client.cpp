@@ -201,8 +201,8 @@ void Client::completed(Connection& /*connection*/, void* cookie, std::uint32_t e
     auto& request = *static_cast<Request*>(cookie);
     if (error == 0) {
         if (write_through_ == WriteThrough::flushed && !request.flushing &&
-            changes(request.command.type) && begin_flush(request))
-            return;
+            changes(request.command.type))
+            return begin_flush(request);
     } else if (error == error_shutdown && keep(request)) {
         return;
     }
@@ -211,27 +211,26 @@ void Client::completed(Connection& /*connection*/, void* cookie, std::uint32_t e
 }
 
 /// What was written is made stable before the user hears of it. Keeps its range in the guard.
-/// False: nothing is sent any more, for good.
-bool Client::begin_flush(Request& request) noexcept {
+void Client::begin_flush(Request& request) noexcept {
     request.flushing = true;
     bool admitted = false;
     {
         auto entrance = lanes_[0].connection->enter();
         admitted = try_admit(entrance, request);
     }
-    if (admitted) {
-        kick(1);
-        return true;
-    }
+    if (admitted) return kick(1);
+    std::optional<Outcome> end;
     {
         const std::lock_guard lock(line_lock_);
-        if (end_outcome_) return false;
-        // Ahead of those who wait for ranges: this one has its own.
-        line_.push_front(request);
-        ++waiting_;
+        end = end_outcome_;
+        if (!end) {
+            // Ahead of those who wait for ranges: this one has its own.
+            line_.push_front(request);
+            ++waiting_;
+        }
     }
+    if (end) return finish(request, *end);
     pump();
-    return true;
 }
 
 /// The server goes away and has sent a request away with the error that says so: it is kept for the

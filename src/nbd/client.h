@@ -145,7 +145,7 @@ class Client final : private ConnectionSink {
     void pump(Mask touched = 0) noexcept;
     void kick(Mask touched) noexcept;
     [[nodiscard]] Lane* stepped_here() noexcept;
-    [[nodiscard]] bool begin_flush(Request& request) noexcept;
+    void begin_flush(Request& request) noexcept;
     [[nodiscard]] bool keep(Request& request) noexcept;
     void finish(Request& request, Outcome outcome) noexcept;
     void finish_all(Chain& chain, Outcome outcome) noexcept;
