@@ -433,14 +433,15 @@ TEST(AligningBackend, MoreRequestsThanJobsWaitAndAllEnd) {
         Disk disk(512 * block_size, 4096, 512, threads);
         constexpr unsigned count = 5 * AligningBackend::job_count;
         std::atomic<unsigned> ended{0};
+        // Four in a block.
+        const auto offset_of = [](std::uint64_t i) { return i / 4 * block_size + i % 4 * 512; };
         std::vector<Bytes> payloads(count, Bytes(512));
         std::vector<Request> requests(count);
         std::vector<Request*> batch;
         for (unsigned i = 0; i < count; ++i) {
             payloads[i].assign(512, static_cast<std::uint8_t>(i + 1));
-            // Four in a block.
             requests[i] = {.operation = Operation::write,
-                           .offset = i / 4 * block_size + i % 4 * 512,
+                           .offset = offset_of(i),
                            .length = 512,
                            .buffer = payloads[i],
                            .context = &ended};
@@ -453,8 +454,7 @@ TEST(AligningBackend, MoreRequestsThanJobsWaitAndAllEnd) {
         disk.disk->close();  // what was accepted ends first
         EXPECT_EQ(ended, count);
         for (unsigned i = 0; i < count; ++i)
-            ASSERT_EQ(disk.storage->bytes[i / 4 * block_size + i % 4 * 512 + 511],
-                      static_cast<std::uint8_t>(i + 1));
+            ASSERT_EQ(disk.storage->bytes[offset_of(i) + 511], static_cast<std::uint8_t>(i + 1));
     }
 }
 

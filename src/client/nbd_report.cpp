@@ -2,6 +2,7 @@
 #include "client/nbd_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "client/text.h"
@@ -44,11 +45,11 @@ std::string in_one_list(const std::vector<std::string>& texts) {
     return list;
 }
 
-/// Tenths of a per cent, exact for any size.
+/// With one decimal.
 std::string percentage(std::uint64_t part, std::uint64_t whole) {
     const auto tenths =
         whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole) * 1000;
-    const auto rounded = static_cast<unsigned>(tenths + 0.5);
+    const auto rounded = std::lround(tenths);
     return std::to_string(rounded / 10) + "." + std::to_string(rounded % 10) + "%";
 }
 
