@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #endif
 
+#include <string>
 #include <utility>
 
-#include "nbd/dial.h"
 #include "nbd/socket.h"
 #include "nbd/socket_system.h"
 
@@ -36,15 +36,6 @@ std::string Socket::peer_host() const {
 
 Socket::~Socket() {
     if (open()) system::close(native_);
-}
-
-Waker::~Waker() {
-    system::close(native_);
-}
-
-Result<Socket, Fault> connect_to(const Address& address, Clock::time_point deadline) {
-    Dialer dialer;
-    return dialer.dial(address, deadline);
 }
 
 }  // namespace wnbd::nbd

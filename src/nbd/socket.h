@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The few socket calls that a connection needs, the same on Linux and Windows. Nothing here blocks
-// but wait_for() and connect_to().
+// The few socket calls that a connection needs, the same on Linux and Windows. Nothing here blocks.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <utility>
 
-#include "base/result.h"
-#include "nbd/fault.h"
 #include "nbd/io_slice.h"
 #include "nbd/stream.h"
-#include "nbd/uri.h"
 
 namespace wnbd::nbd {
 
@@ -63,31 +59,5 @@ class Socket {
   private:
     Native native_;
 };
-
-/// Ends another thread's wait_for().
-class Waker {
-  public:
-    [[nodiscard]] static Result<std::unique_ptr<Waker>, Fault> create();
-    Waker(const Waker&) = delete;
-    Waker& operator=(const Waker&) = delete;
-    ~Waker();
-
-    void wake() noexcept;
-    /// Takes the pending wake-ups back.
-    void drain() noexcept;
-    [[nodiscard]] Socket::Native native() const noexcept { return native_; }
-
-  private:
-    explicit Waker(Socket::Native native) noexcept : native_(native) {}
-    Socket::Native native_;
-};
-
-/// Waits until the socket is readable, or writable if asked, or the waker calls, or the time is
-/// over (then nothing is set). A negative time waits for ever.
-[[nodiscard]] Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,
-                             std::chrono::milliseconds time_max) noexcept;
-
-/// A Dialer of its own that nobody can cancel.
-[[nodiscard]] Result<Socket, Fault> connect_to(const Address& address, Clock::time_point deadline);
 
 }  // namespace wnbd::nbd

@@ -75,41 +75,6 @@ void Socket::shutdown_send() noexcept {
     ::shutdown(native_, SHUT_WR);
 }
 
-Result<std::unique_ptr<Waker>, Fault> Waker::create() {
-    const int native = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (native < 0)
-        return Failure{Fault{.code = FaultCode::socket_failed,
-                             .step = "before it began",
-                             .text = system_error_text(errno)}};
-    return std::unique_ptr<Waker>(new Waker(native));
-}
-
-void Waker::wake() noexcept {
-    // A full counter means that a wake-up is pending anyway.
-    const eventfd_t one = 1;
-    (void)::eventfd_write(native_, one);
-}
-
-void Waker::drain() noexcept {
-    eventfd_t count = 0;
-    (void)::eventfd_read(native_, &count);
-}
-
-Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,
-               std::chrono::milliseconds time_max) noexcept {
-    pollfd polled[2]{};
-    polled[0].fd = socket.native();
-    polled[0].events = static_cast<short>((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
-    polled[1].fd = waker != nullptr ? waker->native() : -1;
-    polled[1].events = POLLIN;
-    const int timeout = time_max.count() < 0 ? -1 : static_cast<int>(time_max.count());
-    if (::poll(polled, 2, timeout) <= 0) return {};
-    const auto got = polled[0].revents;
-    return {.readable = (got & (POLLIN | POLLHUP | POLLERR | POLLNVAL)) != 0,
-            .writable = (got & (POLLOUT | POLLERR)) != 0,
-            .woken = polled[1].revents != 0};
-}
-
 namespace system {
 
 int start() noexcept {

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <utility>
 
+#include "nbd/fault.h"
 #include "nbd/socket.h"
 #include "nbd/socket_system.h"
 
@@ -72,54 +73,6 @@ void Socket::shutdown_both() noexcept {
 }
 void Socket::shutdown_send() noexcept {
     ::shutdown(native_, SD_SEND);
-}
-
-// Only sockets can be waited for together with sockets: a datagram socket that is connected to
-// itself takes datagrams from nobody else.
-Result<std::unique_ptr<Waker>, Fault> Waker::create() {
-    Socket socket(::socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    auto* const generic = reinterpret_cast<sockaddr*>(&address);
-    int length = sizeof address;
-    if (!socket.open() || ::bind(socket.native(), generic, length) != 0 ||
-        ::getsockname(socket.native(), generic, &length) != 0 ||
-        ::connect(socket.native(), generic, length) != 0 ||
-        system::make_non_blocking(socket.native()) != 0)
-        return Failure{Fault{.code = FaultCode::socket_failed,
-                             .step = "before it began",
-                             .text = system_error_text(::WSAGetLastError())}};
-    return std::unique_ptr<Waker>(new Waker(socket.release()));
-}
-
-void Waker::wake() noexcept {
-    const char byte = 0;
-    (void)::send(native_, &byte, 1, 0);
-}
-
-void Waker::drain() noexcept {
-    char bytes[64];
-    while (::recv(native_, bytes, sizeof bytes, 0) > 0) {
-    }
-}
-
-Ready wait_for(const Socket& socket, bool readable, bool writable, Waker* waker,
-               std::chrono::milliseconds time_max) noexcept {
-    WSAPOLLFD polled[2]{};
-    polled[0].fd = socket.native();
-    polled[0].events =
-        static_cast<SHORT>((readable ? POLLRDNORM : 0) | (writable ? POLLWRNORM : 0));
-    if (waker != nullptr) {
-        polled[1].fd = waker->native();
-        polled[1].events = POLLRDNORM;
-    }
-    const int timeout = time_max.count() < 0 ? -1 : static_cast<int>(time_max.count());
-    if (::WSAPoll(polled, waker != nullptr ? 2 : 1, timeout) <= 0) return {};
-    const auto got = polled[0].revents;
-    return {.readable = (got & (POLLRDNORM | POLLHUP | POLLERR | POLLNVAL)) != 0,
-            .writable = (got & (POLLWRNORM | POLLERR)) != 0,
-            .woken = polled[1].revents != 0};
 }
 
 namespace system {
