@@ -290,8 +290,8 @@ DWORD WnbdRunNbdDaemon(const PWNBD_PROPERTIES Properties);
 /*
  * The same for any backend the library knows: an NBD URI such as "nbds://host[:port]/export", with
  * parameters for TLS, several connections and what becomes of losses (docs/nbd-uri.md);
- * "file:PATH[?size=BYTES&readonly=1]"; "memory:SIZE". Properties->NbdProperties is not looked at, but
- * the disk's own tell the URI's server.
+ * "file:PATH[?size=BYTES&readonly=1]"; "memory:SIZE". Properties->NbdProperties is not looked at,
+ * but the disk's own tell the URI's server.
  */
 DWORD WnbdRunBackendDaemon(const PWNBD_PROPERTIES Properties, const char* BackendUri);
 

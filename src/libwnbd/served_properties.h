@@ -32,9 +32,9 @@ inline constexpr UINT32 served_unmap_count_max = 256;
 [[nodiscard]] std::string fit_to_backend(WNBD_PROPERTIES& properties,
                                          const backend::Properties& backend, std::string& remark);
 
-/// Where `backend_uri` is an NBD URI, NbdProperties tell its first server and the export, cut to what
-/// they hold, and the disk is an NBD disk for everybody who asks; a Unix socket has no port, 0. Else
-/// nothing is changed.
+/// Where `backend_uri` is an NBD URI, NbdProperties tell its first server and the export, cut to
+/// what they hold, and the disk is an NBD disk for everybody who asks; a Unix socket has no port,
+/// 0. Else nothing is changed.
 void tell_of_server(WNBD_PROPERTIES& properties, const std::string& backend_uri);
 
 /// The size in bytes that the properties claim, 0 when there is none or it does not fit 64 bits.
