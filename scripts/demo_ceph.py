@@ -30,7 +30,7 @@ CALIBRATION_IOS = 1000
 LOAD_SECONDS = 15  # that a load is to take, undisturbed
 OUTAGE = 3  # seconds
 # Longer than Ceph takes to break the lock of an exporter that has died (osd_client_watch_timeout, 30 s).
-PATIENCE = "request-timeout=60&reconnect-timeout=60"
+PATIENCE = "request-timeout=60"
 
 
 def run(*command, **more):
@@ -118,6 +118,7 @@ class Disk:
         show(self.lab, "wnbd-client.exe", "unmap", self.name)
         if self.child.wait(timeout=30) != 0:
             fail(f"map ended with exit code {self.child.returncode}\n{self.child.output()}")
+        print(f"What `map` said meanwhile:\n{self.child.output().rstrip()}", flush=True)
 
 
 def compare(disk, cluster, payload, where):
