@@ -115,6 +115,14 @@ class Exercise:
         """Waits until so many more writes have been acknowledged than now."""
         return self.wait_for("acknowledged", self.acknowledged() + count, timeout)
 
+    def wait_until(self, true, timeout=60):
+        """For what happens elsewhere than in its lines."""
+        end = time.monotonic() + timeout
+        while not true():
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise AssertionError(f"it did not come to that:\n{self}")
+            time.sleep(0.02)
+
     def go_on(self):
         """Ends a `pause`, or a writer's work."""
         self.process.stdin.write(b"\n")

@@ -166,23 +166,31 @@ class StorageDaemon(Server):
         )  # fmt: skip
         self._its_folder = folder
 
-    def command(self, name, **arguments):
+    def command(self, command, /, **arguments):
         """One QMP command's answer."""
         with socket.socket(socket.AF_UNIX) as monitor:
             monitor.settimeout(30)
             monitor.connect(str(self.monitor_path))
             with monitor.makefile("rw") as lines:
                 lines.readline()
-                for command in ({"execute": "qmp_capabilities"}, {"execute": name, "arguments": arguments}):
-                    print(json.dumps(command), file=lines, flush=True)
+                for line in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                    print(json.dumps(line), file=lines, flush=True)
                     while "event" in (answer := json.loads(lines.readline())):
                         pass
         if "return" not in answer:
-            raise AssertionError(f"{name}: {answer}")
+            raise AssertionError(f"{command}: {answer}")
         return answer["return"]
 
     def resize(self, size):
+        """QEMU resizes no node that is exported: the export goes, with its clients' connections, and comes back."""
+        self.command("block-export-del", id="export", mode="hard")
+        end = time.monotonic() + 30
+        while self.command("query-block-exports"):
+            assert time.monotonic() < end, "the export stays"
+            time.sleep(0.01)
         self.command("block_resize", **{"node-name": "disk", "size": size})
+        self.command("block-export-add", **{"type": "nbd", "id": "export", "node-name": "disk", "name": "disk",
+                                            "writable": True})  # fmt: skip
 
     def __exit__(self, *arguments):
         super().__exit__(*arguments)

@@ -69,6 +69,17 @@ void add_options(CLI::App& mode, ExerciseOptions& options) {
     mode.add_option("--state", options.state);
 }
 
+/// Prints what happens to the disk while it is in use.
+class Listener final : public backend::Observer {
+  public:
+    // NOLINTNEXTLINE(bugprone-exception-escape): nothing goes on without memory
+    void told(Weight /*weight*/, const std::string& line) noexcept override {
+        print_line({{"told", line}});
+    }
+    // NOLINTNEXTLINE(bugprone-exception-escape): as above
+    void resized(std::uint64_t size) noexcept override { print_line({{"resized", size}}); }
+};
+
 int run(Mode mode, const ExerciseOptions& options) {
     auto opened = backend::open_backend(options.disk);
     if (!opened.ok()) {
@@ -76,8 +87,11 @@ int run(Mode mode, const ExerciseOptions& options) {
         return 3;
     }
     const auto disk = std::move(opened.value());
+    Listener listener;
+    disk->observe(&listener);
     const bool good = mode(options, *disk);
     disk->close();
+    disk->observe(nullptr);
     return good ? 0 : 1;
 }
 

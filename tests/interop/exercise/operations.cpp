@@ -2,6 +2,7 @@
 // Requests one after the other, as they are told, and what came of each.
 #include <array>
 #include <cstdlib>
+#include <future>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -103,13 +104,37 @@ json change(backend::Backend& disk, Operation operation, const Operands& operand
     return {{"error", name(perform_blocking(disk, request))}};
 }
 
-json extents(const backend::Backend& disk, const Operands& operands) {
+/// As perform_blocking(), but with the request itself, for what it brings back.
+Error perform_itself(backend::Backend& disk, backend::Request& request) {
+    std::promise<Error> ended;
+    request.context = &ended;
+    request.done = [](backend::Request& done, Error error) noexcept {
+        static_cast<std::promise<Error>*>(done.context)->set_value(error);
+    };
+    auto error = ended.get_future();
+    disk.submit(request);
+    return error.get();
+}
+
+/// Runs of [length, allocated, zeroes], from as many requests as it takes.
+json extents(backend::Backend& disk, const Operands& operands) {
+    if (!disk.properties().can_tell_extents) return {{"error", "not offered"}};
     json runs = json::array();
-    for (auto at = operands.offset; at < operands.offset + operands.length;) {
-        const auto extent = disk.extent_at(at);
-        if (extent.length == 0) break;
-        runs.push_back({extent.length, extent.allocated});
-        at += extent.length;
+    std::vector<backend::Extent> list(64);
+    const auto end = operands.offset + operands.length;
+    for (auto at = operands.offset; at < end;) {
+        backend::Request request{};
+        request.operation = Operation::extents;
+        request.offset = at;
+        request.length = end - at;
+        request.extents = list;
+        const auto error = perform_itself(disk, request);
+        if (error != Error::none) return {{"error", name(error)}};
+        if (request.extent_count == 0) return {{"error", "no extents"}};
+        for (std::size_t i = 0; i < request.extent_count; ++i) {
+            runs.push_back({list[i].length, list[i].allocated, list[i].zeroes});
+            at += list[i].length;
+        }
     }
     return {{"error", "none"}, {"extents", runs}};
 }
@@ -120,7 +145,7 @@ json perform(backend::Backend& disk, const Operands& operands) {
     if (operands.what == "trim") return change(disk, Operation::trim, operands);
     if (operands.what == "zero") return change(disk, Operation::write_zeroes, operands);
     if (operands.what == "extents") return extents(disk, operands);
-    if (operands.what == "size") return {{"error", "none"}, {"size", disk.properties().size}};
+    if (operands.what == "size") return {{"error", "none"}, {"size", disk.size()}};
     if (operands.what == "failure") return {{"error", "none"}, {"failure", disk.failure()}};
     if (operands.what == "pause") {  // until a line comes
         std::string line;
