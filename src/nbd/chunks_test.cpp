@@ -56,7 +56,7 @@ class Chunks : public ::testing::TestWithParam<WireFormat> {
     [[nodiscard]] Wire hole(std::uint64_t at, std::uint32_t length, std::uint16_t flags = 0) const {
         return chunk(ReplyType::offset_hole, flags, Wire().put(at).put(length));
     }
-    [[nodiscard]] Wire status(std::vector<std::pair<std::uint32_t, std::uint32_t>> extents,
+    [[nodiscard]] Wire status(const std::vector<std::pair<std::uint32_t, std::uint32_t>>& extents,
                               std::uint16_t flags = done, std::uint32_t id = context) const {
         Wire payload;
         payload.put(id);
@@ -227,12 +227,13 @@ TEST_P(Chunks, BytesThatCameBeforeAreRefused) {
 }
 
 TEST_P(Chunks, GapsAreLimited) {
-    read(4 * CoverageBook::runs_max);
+    read(std::uint64_t{4} * CoverageBook::runs_max);
     Wire reply;
     for (std::uint64_t i = 0; i < CoverageBook::runs_max; ++i)
         reply.append(data(2 * i + 1, "x"));
     ASSERT_EQ(core.receive(reply.bytes()), FaultCode::none);
-    EXPECT_EQ(fault_of(data(4 * CoverageBook::runs_max - 1, "x")), FaultCode::too_many_chunks);
+    EXPECT_EQ(fault_of(data(std::uint64_t{4} * CoverageBook::runs_max - 1, "x")),
+              FaultCode::too_many_chunks);
 }
 
 TEST_P(Chunks, LengthsThatATypeCannotHaveAreNamed) {
