@@ -122,8 +122,8 @@ def qemu_nbd(*words, tcp=True, form="raw", disk="DISK", **more):
     return Server("qemu-nbd", "--persistent", *where, "-f", form, "--discard=unmap", *words, disk, tcp=tcp, **more)
 
 
-def nbd_server(*options, **more):
-    """nbd-server with one export, `disk`; `options` are lines of its section."""
+def nbd_server(*options, certificates=None, **more):
+    """nbd-server with one export, `disk`; `options` are lines of its section. `certificates`: a folder, for TLS."""
     folder = tempfile.TemporaryDirectory(prefix="wnbd-nbd-")
     server = None
 
@@ -131,7 +131,13 @@ def nbd_server(*options, **more):
         def start(self):
             (self.folder / "config").write_text(
                 f"[generic]\nlistenaddr = {self.host}\nport = {self.port}\nallowlist = true\n"
-                f"[disk]\nexportname = {self.disk}\n" + "".join(f"{line}\n" for line in options)
+                + (
+                    f"certfile = {certificates}/server-cert.pem\nkeyfile = {certificates}/server-key.pem\n"
+                    f"cacertfile = {certificates}/ca-cert.pem\nforce_tls = true\n"
+                    if certificates
+                    else ""
+                )
+                + f"[disk]\nexportname = {self.disk}\n" + "".join(f"{line}\n" for line in options)
             )
             super().start()
 
@@ -146,7 +152,8 @@ def nbd_server(*options, **more):
 class StorageDaemon(Server):
     """qemu-storage-daemon with one node, `disk`, exported under that name, and its monitor."""
 
-    def __init__(self, form="raw", tcp=True, size=16 << 20, nodes=(), writable=True, **more):
+    def __init__(self, form="raw", tcp=True, size=16 << 20, nodes=(), writable=True, tls=None, **more):
+        """`nodes`: further words; `tls`: the id of an object among them."""
         self.form = form
         folder = tempfile.TemporaryDirectory(prefix="wnbd-nbd-")
         self.monitor_path = pathlib.Path(folder.name) / "monitor"
@@ -160,7 +167,7 @@ class StorageDaemon(Server):
             "--blockdev", "driver=file,node-name=file,filename=DISK,discard=unmap",
             "--blockdev", f"driver={form},node-name=disk,file=file,discard=unmap",
             *nodes,
-            "--nbd-server", where,
+            "--nbd-server", f"{where},tls-creds={tls}" if tls else where,
             "--export", f"type=nbd,id=export,node-name=disk,name=disk,writable={'on' if writable else 'off'}",
             tcp=tcp, size=size, export="disk", folder=folder.name, **more,
         )  # fmt: skip
