@@ -199,7 +199,7 @@ class Play {
 
     static ClientLimits limits_for(std::uint8_t choice) {
         ClientLimits limits{.commands_max = (choice & 0x80) != 0 ? 3U : 64U,
-                            .connections = 1U + (choice & 3),
+                            .connections = 1U + (choice & 1),
                             .write_through = (choice & 4) != 0};
         if ((choice & 8) != 0) limits.request_time_max = limits.keep_alive = milliseconds(5'000);
         limits.reconnect.timeout = milliseconds((choice & 16) != 0 ? 0 : 20'000);
@@ -306,7 +306,7 @@ class Play {
     void look_after() {
         step_all();
         // As often as there are connections to be made, and once more.
-        for (unsigned i = 0; i < 8; ++i) {
+        for (unsigned i = 0; i < 4; ++i) {
             const auto chore = client_->look_after(now_);
             step_all();
             if (!chore.dial) return;
@@ -331,7 +331,7 @@ class Play {
 
     void event() {
         const auto choice = next();
-        auto* const line = lines_[choice >> 4 & 3].get();
+        auto* const line = lines_[choice >> 4 & 1].get();
         switch (choice & 0x0f) {
             case 0: now_ += milliseconds(100 * (1 + next())); return;
             case 1: dials_fail_ = next() & 7; return;
@@ -428,7 +428,7 @@ class Play {
     const Agreement agreement_;
     TimePoint now_{std::chrono::hours(1)};
     unsigned dials_fail_ = 0;
-    std::array<std::shared_ptr<Line>, 4> lines_;
+    std::array<std::shared_ptr<Line>, 2> lines_;
     std::array<Job, kinds.size()> jobs_;
     Result result_;
     std::unique_ptr<Client> client_;  // last: it goes first
