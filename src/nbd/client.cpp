@@ -27,14 +27,18 @@ milliseconds tick_for(const ClientLimits& limits) {
 
 }  // namespace
 
+/// A server that has neither has no cache that could be lost, as far as the protocol knows.
+Client::WriteThrough Client::write_through_for(const ExportInfo& info) noexcept {
+    if ((info.transmission_flags & transmission_send_fua) != 0) return WriteThrough::forced;
+    if ((info.transmission_flags & transmission_send_flush) != 0) return WriteThrough::flushed;
+    return WriteThrough::off;
+}
+
 Client::Client(const ClientLimits& limits, const Agreement& first, std::size_t addresses,
                std::size_t address)
     : limits_(limits),
       first_(first),
-      write_through_(!limits.write_through ? WriteThrough::off
-                     : (first.info.transmission_flags & transmission_send_fua) != 0
-                         ? WriteThrough::forced
-                         : WriteThrough::flushed),
+      write_through_(limits.write_through ? write_through_for(first.info) : WriteThrough::off),
       guarding_(limits.reconnect.timeout.count() > 0 ||
                 limits.reconnect.on_timeout == OnTimeout::hold),
       tick_(tick_for(limits)),

@@ -132,6 +132,7 @@ class Client final : private ConnectionSink {
         alignas(64) Mask deferred = 0;
     };
     enum class WriteThrough : std::uint8_t { off, forced, flushed };
+    [[nodiscard]] static WriteThrough write_through_for(const ExportInfo& info) noexcept;
 
     void completed(Connection& connection, void* cookie, std::uint32_t error) noexcept override;
     void received_all(Connection& connection) noexcept override;

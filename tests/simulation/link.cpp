@@ -132,6 +132,7 @@ void Link::reset() {
 
 void Link::heal() {
     weather_.reset_at = Weather::never;
+    if (weather_.hopeless) return;
     to_server.heal();
     to_client.heal();
 }

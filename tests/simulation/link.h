@@ -24,6 +24,7 @@ struct Weather {
     std::uint64_t reset_at = never;              // after so many bytes both ways
     std::uint64_t stall_at[2] = {never, never};  // a direction stands still after so many bytes
     Micros stall_time{0};                        // for so long; 0: until the network is healed
+    bool hopeless = false;                       // not even then: the connection is silent for good
 };
 
 /// One direction.

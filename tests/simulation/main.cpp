@@ -17,7 +17,7 @@ using wnbd::nbd::sim::Simulation;
 struct Settings {
     std::uint64_t events = 1'000'000;    // of all seeds together
     std::uint64_t seconds = 0;           // instead of events
-    std::uint64_t events_each = 20'000;  // of a seed, before its network is healed
+    std::uint64_t events_each = 10'000;  // of a seed, before its network is healed
     std::uint64_t first_seed = 1;
     bool one_seed = false;
 };

@@ -52,7 +52,7 @@ inline Personality draw_personality(Random& random) {
         if (random.coin()) it.flags |= flag;
     for (const auto flag : {transmission_send_flush, transmission_send_fua, transmission_send_trim,
                             transmission_send_write_zeroes})
-        if (random.chance(500)) it.flags &= static_cast<std::uint16_t>(~flag);
+        if (random.chance(1'500)) it.flags &= static_cast<std::uint16_t>(~flag);
     if (!it.structured) it.flags &= static_cast<std::uint16_t>(~transmission_send_df);
     if (random.coin()) it.canonical_name = "disk";
     if (it.says_block_sizes) {

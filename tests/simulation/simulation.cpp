@@ -69,6 +69,7 @@ Weather Simulation::draw_weather() {
     if (random.chance(2'000)) {
         weather.stall_at[random.below(2)] = random.below(random.coin() ? 400 : 200'000);
         if (random.coin()) weather.stall_time = Micros(random.between(1'000, 40'000'000));
+        weather.hopeless = weather.stall_time.count() == 0 && random.coin();
     }
     return weather;
 }
