@@ -49,7 +49,8 @@ Client::Client(const ClientLimits& limits, const Agreement& first, std::size_t a
       dialled_(address),
       recovery_(limits.reconnect, addresses, address) {
     for (auto& lane : lanes_)
-        lane.connection = std::make_unique<Connection>(limits.commands_max, static_cast<ConnectionSink&>(*this));
+        lane.connection =
+            std::make_unique<Connection>(limits.commands_max, static_cast<ConnectionSink&>(*this));
 }
 
 Client::~Client() = default;
@@ -245,7 +246,8 @@ bool Client::keep(Request& request) noexcept {
     if (closing_ || (phase_ != Phase::online && phase_ != Phase::breaking)) return false;
     if (++request.shutdowns >= shutdowns_max) return false;
     unanswered_.push_back(request);
-    if (phase_ == Phase::online) break_off({.code = FaultCode::server_shutting_down}, *looked_at_);
+    if (phase_ == Phase::online)
+        break_off({.code = FaultCode::server_shutting_down}, looked_at_.value_or(TimePoint{}));
     return true;
 }
 

@@ -87,8 +87,9 @@ struct Fixture {
         Request* const request = &job.request;
         client.submit({&request, 1});
     }
-    void submit(std::vector<Job*> jobs) {
+    void submit(const std::vector<Job*>& jobs) {
         std::vector<Request*> requests;
+        requests.reserve(jobs.size());
         for (Job* const job : jobs)
             requests.push_back(&job->request);
         client.submit(requests);

@@ -148,8 +148,9 @@ void ClientShell::dial_when_asked() noexcept {
     for (;;) {
         std::unique_lock lock(lock_);
         changed_.wait(lock, [this] { return dial_job_ || stopping_; });
-        if (stopping_) return;
-        const auto job = *std::exchange(dial_job_, std::nullopt);
+        if (stopping_ || !dial_job_) return;
+        const Dial job = *dial_job_;
+        dial_job_.reset();
         const auto attempt = attempt_;
         lock.unlock();
         dial(job, *attempt);

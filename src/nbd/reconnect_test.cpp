@@ -20,7 +20,6 @@ namespace wnbd::nbd {
 namespace {
 
 using test::BlockServer;
-using ::testing::Contains;
 using ::testing::HasSubstr;
 using Bytes = std::vector<std::uint8_t>;
 using Kind = ClientEvent::Kind;

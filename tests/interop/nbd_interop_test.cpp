@@ -307,7 +307,7 @@ TEST(Interop, TheServersErrorsKeepTheirMeaning) {
         const Server server(nbdkit({"--filter=error", "memory", "16M", "error=" + std::string(name),
                                     "error-rate=100%"}),
                             false);
-        const auto disk = open(server.uri());
+        const auto disk = open(server.uri() + "&reconnect-timeout=0");
         Bytes bytes(512);
         EXPECT_EQ(read_blocking(*disk, 0, bytes), error) << name;
         EXPECT_EQ(write_blocking(*disk, 0, bytes), error) << name;
@@ -396,58 +396,56 @@ TEST(Interop, RefusalsAreNamed) {
 }
 
 TEST(Interop, ExtentsAreTheServers) {
-    for (const auto& command : {nbdkit({"memory", "16M"}), qemu_nbd({})}) {
-        const Server server(command, false);
-        const auto disk = open(server.uri());
-        ASSERT_NE(disk, nullptr);
-        ASSERT_TRUE(disk->properties().can_tell_extents);
-        Bytes bytes(1U << 20, 'e');
-        ASSERT_EQ(write_blocking(*disk, 1U << 20, bytes), Error::none);
-        ASSERT_EQ(perform_blocking(*disk, {.operation = Operation::flush}), Error::none);
-        std::vector<backend::Extent> extents;
-        for (std::uint64_t at = 0; at < 4U << 20;) {
-            std::array<backend::Extent, 8> runs;
-            struct Waiter {
-                std::mutex lock;
-                std::condition_variable changed;
-                bool over = false;
-                Error error = Error::io;
-            } waiter;
-            backend::Request request{.operation = Operation::extents,
-                                     .offset = at,
-                                     .length = (4U << 20) - at,
-                                     .extents = runs,
-                                     .context = &waiter};
-            request.done = [](backend::Request& done, Error error) noexcept {
-                auto& ended = *static_cast<Waiter*>(done.context);
-                const std::lock_guard lock(ended.lock);
-                ended.error = error;
-                ended.over = true;
-                ended.changed.notify_one();
-            };
-            disk->submit(request);
-            std::unique_lock lock(waiter.lock);
-            waiter.changed.wait(lock, [&] { return waiter.over; });
-            ASSERT_EQ(waiter.error, Error::none);
-            ASSERT_GT(request.extent_count, 0U);
-            for (const auto& run : std::span(runs).first(request.extent_count)) {
-                ASSERT_GT(run.length, 0U);
-                at += run.length;
-                const bool same = !extents.empty() && extents.back().allocated == run.allocated;
-                if (same)
-                    extents.back().length += run.length;
-                else
-                    extents.push_back(run);
-            }
+    const Server server(nbdkit({"memory", "16M"}), false);
+    const auto disk = open(server.uri());
+    ASSERT_NE(disk, nullptr);
+    ASSERT_TRUE(disk->properties().can_tell_extents);
+    Bytes bytes(1U << 20, 'e');
+    ASSERT_EQ(write_blocking(*disk, 1U << 20, bytes), Error::none);
+    ASSERT_EQ(perform_blocking(*disk, {.operation = Operation::flush}), Error::none);
+    std::vector<backend::Extent> extents;
+    for (std::uint64_t at = 0; at < 4U << 20;) {
+        std::array<backend::Extent, 8> runs;
+        struct Waiter {
+            std::mutex lock;
+            std::condition_variable changed;
+            bool over = false;
+            Error error = Error::io;
+        } waiter;
+        backend::Request request{.operation = Operation::extents,
+                                 .offset = at,
+                                 .length = (4U << 20) - at,
+                                 .extents = runs,
+                                 .context = &waiter};
+        request.done = [](backend::Request& done, Error error) noexcept {
+            auto& ended = *static_cast<Waiter*>(done.context);
+            const std::lock_guard lock(ended.lock);
+            ended.error = error;
+            ended.over = true;
+            ended.changed.notify_one();
+        };
+        disk->submit(request);
+        std::unique_lock lock(waiter.lock);
+        waiter.changed.wait(lock, [&] { return waiter.over; });
+        ASSERT_EQ(waiter.error, Error::none);
+        ASSERT_GT(request.extent_count, 0U);
+        for (const auto& run : std::span(runs).first(request.extent_count)) {
+            ASSERT_GT(run.length, 0U);
+            at += run.length;
+            const bool same = !extents.empty() && extents.back().allocated == run.allocated;
+            if (same)
+                extents.back().length += run.length;
+            else
+                extents.push_back(run);
         }
-        ASSERT_EQ(extents.size(), 3U);
-        EXPECT_FALSE(extents[0].allocated);
-        EXPECT_TRUE(extents[0].zeroes);
-        EXPECT_EQ(extents[0].length, 1U << 20);
-        EXPECT_TRUE(extents[1].allocated);
-        EXPECT_EQ(extents[1].length, 1U << 20);
-        EXPECT_FALSE(extents[2].allocated);
     }
+    ASSERT_EQ(extents.size(), 3U);
+    EXPECT_FALSE(extents[0].allocated);
+    EXPECT_TRUE(extents[0].zeroes);
+    EXPECT_EQ(extents[0].length, 1U << 20);
+    EXPECT_TRUE(extents[1].allocated);
+    EXPECT_EQ(extents[1].length, 1U << 20);
+    EXPECT_FALSE(extents[2].allocated);
 }
 
 TEST(Interop, AServerThatDiesEndsEveryRequestOnce) {
