@@ -253,8 +253,6 @@ void ClientShell::tell(ClientEvent::Kind kind, std::string text) noexcept {
 
 void ClientShell::report_state(const Client::Status& status) {
     const std::lock_guard lock(observer_lock_);
-    const auto& endpoint = options_.addresses[server_].endpoint();
-    const auto why = describe(status.fault);
     if (status.size != told_size_) {
         const auto before = std::exchange(told_size_, status.size);
         tell(ClientEvent::Kind::resized, "the export has " + std::to_string(status.size) +
@@ -263,6 +261,9 @@ void ClientShell::report_state(const Client::Status& status) {
     if (status.phase == Phase::fresh || status.phase == told_phase_ ||
         status.fault.code == FaultCode::closed)
         return;
+    // Not before: this is asked every second, and then nothing is allocated.
+    const auto endpoint = options_.addresses[server_].endpoint();
+    const auto why = describe(status.fault);
     const bool known = told_phase_ != Phase::online;
     if (!known && status.phase != Phase::online) {
         lost_at_ = Clock::now();

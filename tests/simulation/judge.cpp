@@ -105,6 +105,8 @@ void Judge::judge_change(const Intent& intent) {
 }
 
 void Judge::judge_flush(const Intent& intent) {
+    if (flushed_ < intent.begun)
+        return complain(name(intent) + "was acknowledged, and no server has made one");
     for (std::uint32_t index = 0; index < kept_blocks; ++index)
         if (store_.durable(index) < intent.promised[index])
             return complain(name(intent) + "was acknowledged, and version " +

@@ -65,6 +65,8 @@ class Judge {
     void dropped(std::uint32_t session);
     /// A change is about to be made.
     void executes(const Job& job);
+    /// A flush is made.
+    void flushes() noexcept { flushed_ = world_.moment(); }
     void says_error(const Job& job, std::uint32_t error);
 
     void complain(const std::string& what) { world_.fail(what); }
@@ -98,6 +100,7 @@ class Judge {
     std::vector<std::uint64_t> zeroed_;        // of each kept block: when last
     std::vector<InFlight> in_flight_;
     std::vector<Said> errors_;
+    std::uint64_t flushed_ = 0;  // when a server made a flush last
     std::uint64_t ended_ = 0;
     std::uint64_t smallest_ = ~std::uint64_t{0};
     bool disconnected_ = false;

@@ -186,12 +186,14 @@ void ModelSession::serve(const Job& job) {
 }
 
 void ModelSession::execute(const Job& job) {
-    if (job.type == CommandType::flush)
+    if (job.type == CommandType::flush) {
+        judge_.flushes();
         store_.persist([&](const Holder& holder) {
             return personality_.has(transmission_can_multi_conn)
                        ? holder.life == holder_.life
                        : holder.session == holder_.session;
         });
+    }
     if (!changes(job.type)) return;
     judge_.executes(job);
     const bool durable = !personality_.volatile_cache || (job.flags & command_flag_fua) != 0;
