@@ -12,29 +12,20 @@ namespace wnbd::nbd {
 Result<Connector, Fault> Connector::create(const ClientOptions& options) {
     Connector connector(options);
     if (options.tls.mode == TlsMode::off) return connector;
-#if defined(_WIN32)
-    return Failure{Fault{.code = FaultCode::unsupported, .text = "TLS on Windows"}};
-#else
     auto credentials = TlsCredentials::load(options.tls);
     if (!credentials) return Failure{credentials.error()};
     connector.credentials_ = std::move(credentials.value());
     return connector;
-#endif
 }
 
 Fault Connector::secure(std::unique_ptr<Stream>& stream, const Address& address,
                         const NegotiationLimits& limits, Attempt& attempt) const {
-#if defined(_WIN32)
-    (void)stream, (void)address, (void)limits, (void)attempt;
-    return {.code = FaultCode::unsupported, .text = "TLS on Windows"};
-#else
     attempt.watch(stream.get());
     auto secured = TlsStream::open(std::move(stream), credentials_, address.host, limits.deadline);
     attempt.watch(nullptr);
     if (!secured) return secured.error();
     stream = std::move(secured.value());
     return {};
-#endif
 }
 
 Result<std::unique_ptr<Stream>, Fault> Connector::dial(const Address& address,

@@ -98,7 +98,7 @@ class TlsSession {
     [[nodiscard]] virtual Result<Decrypted, Fault> decrypt(
         std::span<const IoSlice> slices) noexcept = 0;
 
-    /// The peer ended the connection without a close_notify: what that means.
+    /// The peer ended the connection without a close_notify: what that means. Thread-safe.
     [[nodiscard]] virtual Fault truncated() const = 0;
 
     /// For messages: "TLS 1.3, AES-256-GCM".

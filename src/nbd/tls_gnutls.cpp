@@ -6,6 +6,7 @@
 #include <gnutls/x509.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <string>
 #include <string_view>
@@ -64,12 +65,14 @@ class GnutlsSession final : public TlsSession {
     void received(std::size_t count) noexcept override { input_.put(count); }
     Result<bool, Fault> handshake() override;
     Result<std::size_t, Fault> encrypt(std::span<const IoSlice> slices) noexcept override;
-    std::span<const std::uint8_t> output() const noexcept override { return output_.content(); }
+    [[nodiscard]] std::span<const std::uint8_t> output() const noexcept override {
+        return output_.content();
+    }
     void sent(std::size_t count) noexcept override { output_.take(count); }
     void close() noexcept override;
     Result<Decrypted, Fault> decrypt(std::span<const IoSlice> slices) noexcept override;
-    Fault truncated() const override;
-    std::string description() const override;
+    [[nodiscard]] Fault truncated() const override;
+    [[nodiscard]] std::string description() const override;
 
   private:
     static ssize_t push(gnutls_transport_ptr_t self, const void* data, std::size_t size);
@@ -78,7 +81,9 @@ class GnutlsSession final : public TlsSession {
 
     [[nodiscard]] Fault fault_of(int error) const;
     [[nodiscard]] Fault certificate_fault() const;
-    [[nodiscard]] Missed missed() const noexcept { return Missed{certificate_missed_}; }
+    [[nodiscard]] Missed missed() const noexcept {
+        return Missed{certificate_missed_.load(std::memory_order_relaxed)};
+    }
     /// What the next record is made of; advances the cursor.
     [[nodiscard]] std::span<const std::uint8_t> next_record(Cursor& cursor) noexcept;
 
@@ -86,7 +91,8 @@ class GnutlsSession final : public TlsSession {
     std::string hostname_;  // GnuTLS keeps its address
     gnutls_session_t session_ = nullptr;
     bool established_ = false;
-    bool certificate_missed_ = false;  // until the server has shown that it needs none
+    // Until the server has shown that it needs none; both sides ask.
+    std::atomic<bool> certificate_missed_ = false;
 
     // The sender's. Between records there is room for one, and for a key update before it.
     TlsBuffer output_{buffer_size};
@@ -235,7 +241,7 @@ Result<TlsSession::Decrypted, Fault> GnutlsSession::decrypt(
         }
     }
     if (result.bytes > 0) {
-        certificate_missed_ = false;
+        certificate_missed_.store(false, std::memory_order_relaxed);
         result.state = Incoming::data;
         result.more = cursor.at_end() || closed_ || broken_.code != FaultCode::none;
         return result;

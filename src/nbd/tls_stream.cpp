@@ -92,7 +92,10 @@ class Opening {
     }
 
     [[nodiscard]] Fault carrier_fault(const IoResult& result) const {
-        if (result.status == Status::closed) return session_.truncated();
+        auto truncated = session_.truncated();
+        if (result.status == Status::closed ||
+            truncated.code == FaultCode::tls_client_certificate_wanted)
+            return truncated;
         if (auto fault = carrier_.failure(); fault.code != FaultCode::none) return fault;
         return {.code = FaultCode::socket_failed,
                 .got = static_cast<std::uint64_t>(result.error),
@@ -126,7 +129,7 @@ TlsStream::~TlsStream() = default;
 
 IoResult TlsStream::send(std::span<const IoSlice> slices) noexcept {
     if (const auto flushed = send_output(*carrier_, *session_); flushed.status != Status::ok)
-        return flushed;
+        return carrier_failed(flushed);
     if (encrypted_ == 0) {
         auto taken = session_->encrypt(slices);
         if (!taken) return fail(taken.error());
@@ -134,7 +137,7 @@ IoResult TlsStream::send(std::span<const IoSlice> slices) noexcept {
         // While a part of it is still here nothing counts as taken: so the caller knows that there
         // is something left to send, and the same bytes come again when there is room.
         if (const auto flushed = send_output(*carrier_, *session_); flushed.status != Status::ok)
-            return flushed;
+            return carrier_failed(flushed);
     }
     const auto bytes = std::min(encrypted_, total(slices));
     encrypted_ -= bytes;
@@ -154,6 +157,7 @@ IoResult TlsStream::receive(std::span<const IoSlice> slices) noexcept {
         const IoSlice slice{window.data(), window.size()};
         const auto received = carrier_->receive({&slice, 1});
         if (received.status == Status::closed) return fail(session_->truncated());
+        if (received.status == Status::failed) return carrier_failed(received);
         if (received.status != Status::ok) return received;
         session_->received(received.bytes);
     }
@@ -182,6 +186,15 @@ void TlsStream::shut_down_send() noexcept {
         (void)send_output(*carrier_, *session_);
     }
     carrier_->shut_down_send();
+}
+
+IoResult TlsStream::carrier_failed(const IoResult& result) noexcept {
+    // A server that verifies after the handshake hangs up, be it by a reset.
+    if (result.status == Status::failed)
+        if (auto fault = session_->truncated();
+            fault.code == FaultCode::tls_client_certificate_wanted)
+            (void)fail(std::move(fault));
+    return result;
 }
 
 IoResult TlsStream::fail(Fault fault) noexcept {

@@ -46,6 +46,7 @@ class TlsStream final : public Stream {
     [[nodiscard]] std::string description() const { return session_->description(); }
 
   private:
+    IoResult carrier_failed(const IoResult& result) noexcept;
     IoResult fail(Fault fault) noexcept;
 
     const std::unique_ptr<Stream> carrier_;

@@ -69,7 +69,7 @@ struct Pair {
             left.front().size -= bytes;
         }
     }
-    Bytes receive(std::size_t size, std::size_t piece) const {
+    [[nodiscard]] Bytes receive(std::size_t size, std::size_t piece) const {
         Bytes all;
         while (all.size() < size) {
             Bytes part(std::min(piece, size - all.size()));
@@ -86,7 +86,7 @@ struct Pair {
         }
         return all;
     }
-    IoResult receive_once() const {
+    [[nodiscard]] IoResult receive_once() const {
         Bytes part(100);
         const auto into = slice(part);
         return stream->receive({&into, 1});
@@ -118,8 +118,9 @@ TEST(TlsStream, CarriesBytesBothWaysInAnyPieces) {
 
 TEST(TlsStream, ABatchOfRequestsLeavesInOneCall) {
     Pair pair;
-    auto bytes = pattern(256 * 28, 3);
+    auto bytes = pattern(std::size_t{256} * 28, 3);
     std::vector<IoSlice> slices;
+    slices.reserve(256);
     for (std::size_t i = 0; i < 256; ++i)
         slices.push_back({bytes.data() + i * 28, 28});
     const auto sends = pair.carrier->sends;
