@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A Ceph RBD image as a Windows disk, and what becomes of it when servers die.
 
-A cluster from Debian's packages, two NBD servers of one image, and the Windows client that ships, in the lab.
+A cluster from Debian's packages, two NBD servers of one image over TLS, and the Windows client that ships,
+in the lab.
 Under load, the OSD is killed and started again, then an NBD server is restarted; then that one is killed for
 good, and the disk goes on over the other one.
 """
@@ -198,8 +199,8 @@ def disk_life(lab, cluster, work, first, second, uri):
 def main():
     parser = argparse.ArgumentParser(prog="./run demo --ceph", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tls", action="store_true", help="with TLS and client certificates")
-    plain = not parser.parse_args().tls
+    parser.add_argument("--plain", action="store_true", help="without TLS")
+    plain = parser.parse_args().plain
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="wnbd-demo-") as folder:
         work = Path(folder)
