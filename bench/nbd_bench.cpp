@@ -209,7 +209,7 @@ unsigned run(const Settings& settings) {
         print(line, row);
         for (const auto& [client, figures] : row)
             failures += figures.failure.empty() ? 0 : 1;
-        if (file.is_open() && !(file << to_json(line, row, settings).dump() << std::endl))
+        if (file.is_open() && !(file << to_json(line, row, settings).dump() << '\n').flush())
             throw std::runtime_error("cannot write " + settings.json_path);
     }
     return failures;

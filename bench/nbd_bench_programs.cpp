@@ -27,6 +27,7 @@ struct Run {
 /// Runs a program to its end.
 Run run_program(std::vector<std::string> command) {
     std::vector<char*> arguments;
+    arguments.reserve(command.size() + 1);
     for (auto& word : command)
         arguments.push_back(word.data());
     arguments.push_back(nullptr);
