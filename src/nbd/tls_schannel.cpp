@@ -188,7 +188,8 @@ Fault SchannelSession::establish() {
     if (!credentials_->settings().verify_peer) return {};
 
     PCCERT_CONTEXT shown = nullptr;
-    status = ::QueryContextAttributesW(&context_, SECPKG_ATTR_REMOTE_CERT_CONTEXT, &shown);
+    status = ::QueryContextAttributesW(&context_, SECPKG_ATTR_REMOTE_CERT_CONTEXT,
+                                       static_cast<void*>(&shown));
     const Certificate certificate(shown);
     if (status != SEC_E_OK || !certificate) return untrusted_fault("the server has sent none");
     return verify_server(*certificate, *credentials_, hostname_);

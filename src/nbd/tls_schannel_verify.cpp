@@ -132,8 +132,8 @@ Names names_of(const CERT_CONTEXT& certificate) {
     DWORD size = 0;
     CERT_ALT_NAME_INFO* decoded = nullptr;
     if (::CryptDecodeObjectEx(X509_ASN_ENCODING, X509_ALTERNATE_NAME, extension->Value.pbData,
-                              extension->Value.cbData, CRYPT_DECODE_ALLOC_FLAG, nullptr, &decoded,
-                              &size) == 0)
+                              extension->Value.cbData, CRYPT_DECODE_ALLOC_FLAG, nullptr,
+                              static_cast<void*>(&decoded), &size) == 0)
         return names;
     for (const auto& entry : std::span(decoded->rgAltEntry, decoded->cAltEntry)) {
         if (entry.dwAltNameChoice == CERT_ALT_NAME_DNS_NAME) {
