@@ -78,8 +78,8 @@ class Peer {
             load_big_endian<std::uint64_t>(&bytes[8]), load_big_endian<std::uint64_t>(&bytes[16]),
             load_big_endian<std::uint32_t>(&bytes[24])};
     }
-    /// A whole negotiation: greeting, client flags, options, and the answer to GO. What comes before
-    /// GO is not supported.
+    /// A whole negotiation: greeting, client flags, options, and the answer to GO. What comes
+    /// before GO is not supported.
     void negotiate(const Wire& answer) {
         send(greeting());
         (void)receive(4);
