@@ -79,7 +79,7 @@ Weather Simulation::draw_weather() {
 void Simulation::dial(unsigned index, std::size_t address) {
     if (dial_) return fail("a dial is asked for while one is under way");
     if (index >= lanes_.size() || lanes_[index].link) return fail("a dial for a lane in use");
-    dial_.emplace();
+    dial_ = std::make_unique<Dialling>();
     dial_->index = index;
     dial_->address = address;
     dial_->number = ++dials_;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -90,7 +89,7 @@ class Simulation {
     std::unique_ptr<Client> client_;
     std::unique_ptr<Initiator> initiator_;
     std::vector<ShellLane> lanes_;
-    std::optional<Dialling> dial_;
+    std::unique_ptr<Dialling> dial_;
     std::uint64_t dials_ = 0;
     std::uint64_t look_ = 0;  // the present timer's number
 };
