@@ -96,7 +96,10 @@ class FeatureCases(Exercising):
             ("disable", lambda: nbdkit("--filter=multi-conn", "memory", "16M", "multi-conn-mode=disable"), 1),
         ):
             with make() as server, Proxy(server.address) as proxy, self.subTest(name):
-                self.mixed(proxy.uri(server.export, connections=4), *SMALL, "--threads", 2, ios=400)
+                run = self.begin("ops", proxy.uri(connections=4), "read:0:512", "pause", "read:0:512")
+                run.wait_until(lambda: proxy.accepted >= expected)
+                run.go_on()
+                self.assertEqual(run.end()[0], 0, str(run))
                 self.assertEqual(proxy.accepted, expected)
 
     def test_a_server_that_allows_several_connections_and_serves_one(self):
