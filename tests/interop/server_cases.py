@@ -59,8 +59,11 @@ ERRORS = {
 
 
 class ServerCases(Exercising):
+    # Of the servers under mixed load, every so many-th.
+    stride = 1
+
     def test_data_come_back_as_they_went(self):
-        for name, make in WRITABLE.items():
+        for name, make in list(WRITABLE.items())[:: self.stride]:
             with self.subTest(name), make() as server:
                 said = self.mixed(server.uri(), *SMALL, ios=800)
                 self.assertEqual((said["failed"], said["failure"]), ({}, ""))

@@ -7,6 +7,7 @@ from tests.interop.server_cases import ServerCases
 
 class Tsan(ServerCases):
     program = Native("tsan")
+    stride = 5
 
 
 del ServerCases
