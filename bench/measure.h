@@ -79,10 +79,19 @@ struct Measurement {
 /// Random offsets, the same sequence for every client (xorshift64), or one after the other.
 class Offsets {
   public:
-    Offsets(std::uint64_t size, std::uint32_t block, bool streaming = false)
-        : block_(block), count_(size / block), streaming_(streaming) {}
+    /// One of `many` that share the work: with `streaming` they take turns.
+    Offsets(std::uint64_t size, std::uint32_t block, bool streaming = false, unsigned index = 0,
+            unsigned many = 1)
+        : state_(streaming ? index : 0x9e3779b97f4a7c15 * (2 * std::uint64_t{index} + 1)),
+          block_(block),
+          count_(size / block),
+          stride_(streaming ? many : 0) {}
     std::uint64_t next() {
-        if (streaming_) return state_++ % count_ * block_;
+        if (stride_ != 0) {
+            const auto block = state_ % count_;
+            state_ += stride_;
+            return block * block_;
+        }
         state_ ^= state_ << 13;
         state_ ^= state_ >> 7;
         state_ ^= state_ << 17;
@@ -90,10 +99,10 @@ class Offsets {
     }
 
   private:
-    std::uint64_t state_ = 0x9e3779b97f4a7c15;
+    std::uint64_t state_;
     std::uint64_t block_;
     std::uint64_t count_;
-    bool streaming_;
+    std::uint64_t stride_;
 };
 
 }  // namespace wnbd::bench

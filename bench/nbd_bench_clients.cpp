@@ -18,31 +18,33 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// One of our requests that goes round and round.
+/// One of our requests that goes round and round. Each connection completes on a thread of its own,
+/// so each looper counts for itself.
 struct Looper {
-    backend::Request request;
-    std::vector<std::uint8_t> buffer;
-    struct Load* load = nullptr;
+    Offsets offsets;
+    struct Load* load;
+    backend::Request request{};
+    std::vector<std::uint8_t> buffer{};
+    std::uint64_t requests = 0;
 };
 
 struct Load {
     backend::Backend* disk;
-    Offsets offsets;  // the backend's one completing thread's, once started
-    std::uint64_t requests = 0;
     std::atomic<bool> stop{false};
     std::atomic<unsigned> running{0};
     std::atomic<bool> failed{false};
 };
 
 void again(backend::Request& request, backend::Error error) noexcept {
-    auto& load = *static_cast<Looper*>(request.context)->load;
+    auto& looper = *static_cast<Looper*>(request.context);
+    auto& load = *looper.load;
     if (error != backend::Error::none) load.failed = true;
-    ++load.requests;
+    ++looper.requests;
     if (load.failed || load.stop.load(std::memory_order_relaxed)) {
         if (--load.running == 0) load.running.notify_all();
         return;
     }
-    request.offset = load.offsets.next();
+    request.offset = looper.offsets.next();
     load.disk->submit(request);
 }
 
@@ -54,17 +56,19 @@ Measurement measure_ours(const NbdLoad& what) {
     auto disk =
         backend::open_backend(what.uri + joint + "connections=" + std::to_string(what.connections));
     if (!disk) return {.failure = disk.error()};
-    Load load{.disk = disk.value().get(),
-              .offsets = {what.size, cell.block, cell.block >= streaming_block}};
-    std::vector<Looper> loopers(cell.depth);
+    Load load{.disk = disk.value().get()};
+    std::vector<Looper> loopers;
+    loopers.reserve(cell.depth);
     std::vector<backend::Request*> requests;
     load.running = cell.depth;
-    for (auto& looper : loopers) {
+    for (unsigned index = 0; index < cell.depth; ++index) {
+        auto& looper = loopers.emplace_back(
+            Offsets(what.size, cell.block, cell.block >= streaming_block, index, cell.depth),
+            &load);
         looper.buffer.resize(cell.block, 0x5a);
-        looper.load = &load;
         looper.request = {
             .operation = cell.write ? backend::Operation::write : backend::Operation::read,
-            .offset = load.offsets.next(),
+            .offset = looper.offsets.next(),
             .length = cell.block,
             .buffer = looper.buffer,
             .done = again,
@@ -78,10 +82,12 @@ Measurement measure_ours(const NbdLoad& what) {
     load.stop = true;
     for (unsigned left = load.running; left != 0; left = load.running)
         load.running.wait(left);
-    return {.requests = load.requests,
-            .seconds = since(start),
-            .cpu_seconds = cpu_now() - cpu,
-            .failure = load.failed ? "a request failed " + load.disk->failure() : ""};
+    Measurement result{.seconds = since(start),
+                       .cpu_seconds = cpu_now() - cpu,
+                       .failure = load.failed ? "a request failed " + load.disk->failure() : ""};
+    for (const auto& looper : loopers)
+        result.requests += looper.requests;
+    return result;
 }
 
 namespace {

@@ -60,7 +60,7 @@ Result<std::unique_ptr<ServedTarget>, ServedTarget::Refusal> ServedTarget::start
     settings.initiator = credentials.initiator;
     settings.self = credentials.self;
     served->target_ = std::make_unique<iscsi::Target>(std::move(settings), log);
-    if (auto refusal = served->open_units(plan); !refusal.text.empty())
+    if (auto refusal = served->open_units(plan, log); !refusal.text.empty())
         return Failure{std::move(refusal)};
     if (auto refusal = served->listen(plan, log); !refusal.text.empty())
         return Failure{std::move(refusal)};
@@ -71,7 +71,14 @@ ServedTarget::~ServedTarget() {
     if (server_) static_cast<void>(stop(milliseconds(0)));
 }
 
-ServedTarget::Refusal ServedTarget::open_units(const ServePlan& plan) {
+void ServedTarget::StorageLog::told(Weight weight, const std::string& line) noexcept {
+    const auto level = weight == Weight::error     ? iscsi::Log::Level::error
+                       : weight == Weight::warning ? iscsi::Log::Level::warning
+                                                   : iscsi::Log::Level::info;
+    log_.write(level, name_ + ": " + line);
+}
+
+ServedTarget::Refusal ServedTarget::open_units(const ServePlan& plan, iscsi::Log& log) {
     for (const ServedUnit& unit : plan.units) {
         auto backend = backend::open_backend(unit.backend);
         if (!backend) return {backend.error() + ".", code_of_backend(unit.backend)};
@@ -82,6 +89,8 @@ ServedTarget::Refusal ServedTarget::open_units(const ServePlan& plan) {
             settings.physical_block_size = minimum;
         auto storage = backend::aligned_to(std::move(backend.value()), settings.block_size);
         backends_.push_back(storage.get());
+        storage_logs_.push_back(std::make_unique<StorageLog>(in_quotes(unit.backend), log));
+        storage->observe(storage_logs_.back().get());
         auto made = iscsi::LogicalUnit::create(std::move(storage), settings, target_->names());
         if (!made)
             return {in_quotes(unit.backend) + ": " + made.error() + ".", ERROR_INVALID_PARAMETER};

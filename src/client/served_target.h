@@ -5,8 +5,10 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/result.h"
 #include "client/chap_secret.h"
 #include "client/exit_codes.h"
@@ -42,10 +44,24 @@ class ServedTarget {
     [[nodiscard]] std::string stop(std::chrono::milliseconds patience);
 
   private:
+    /// What becomes of a unit's storage, put into the log under the storage's name.
+    class StorageLog final : public backend::Observer {
+      public:
+        StorageLog(std::string name, iscsi::Log& log) : name_(std::move(name)), log_(log) {}
+        void told(Weight weight, const std::string& line) noexcept override;
+        /// The line says so; initiators ask for a size when they connect.
+        void resized(std::uint64_t /*size*/) noexcept override {}
+
+      private:
+        const std::string name_;
+        iscsi::Log& log_;
+    };
+
     ServedTarget() = default;
-    [[nodiscard]] Refusal open_units(const ServePlan& plan);
+    [[nodiscard]] Refusal open_units(const ServePlan& plan, iscsi::Log& log);
     [[nodiscard]] Refusal listen(const ServePlan& plan, iscsi::Log& log);
 
+    std::vector<std::unique_ptr<StorageLog>> storage_logs_;  // outlive the units' backends
     std::unique_ptr<iscsi::Target> target_;
     std::vector<backend::Backend*> backends_;  // the units'
     std::unique_ptr<iscsi::Server> server_;    // goes before the target

@@ -58,9 +58,9 @@ DWORD BackendDaemon::run() {
         error = ERROR_CONNECTION_ABORTED;
     }
     stop_fetching();
-    backend_->observe(nullptr);
     // Completes what is in flight, or gives it up after a while; then flushes and says goodbye.
     backend_->close();
+    backend_->observe(nullptr);
     wait_for_requests();
     LOG_INFO("\"%s\" is not served any more", properties_.InstanceName);
     return error;
@@ -201,7 +201,8 @@ void BackendDaemon::follow_size() {
         resized_ = true;
         return;
     }
-    served_.block_count = block_count;
+    // What Windows was not told is told with the next change.
+    served_.block_count = error == ERROR_SUCCESS ? block_count : before;
     if (error != ERROR_SUCCESS)
         LOG_ERROR("could not give \"%s\" its new size of %llu blocks: %s", properties_.InstanceName,
                   block_count, error_text(error).c_str());

@@ -11,7 +11,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Requests of the same place share a connection: a read follows the write before it.
+/// Requests that begin at the same place share a connection, and so their batches.
 constexpr unsigned place_shift = 18;  // 256 KiB
 
 constexpr milliseconds tick_max{1'000};

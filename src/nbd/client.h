@@ -159,6 +159,7 @@ class Client final : private ConnectionSink {
     void advance_time(TimePoint now) noexcept;
     [[nodiscard]] Mask check_connections(TimePoint now);
     [[nodiscard]] Mask look_after_online(Chore& chore, TimePoint now);
+    void join(Chore& chore, TimePoint now);
     void look_after_breaking(Chore& chore, TimePoint now);
     void look_after_down(Chore& chore, TimePoint now, Chain& over);
     [[nodiscard]] Fault check_first(const Agreement& agreement, TimePoint now);
@@ -187,15 +188,15 @@ class Client final : private ConnectionSink {
     mutable std::mutex state_lock_;  // of all that follows
     Phase phase_ = Phase::fresh;
     bool closing_ = false;
-    bool dialling_ = false;      // a chore's dial is not answered
-    bool joining_ = false;       // it is for a further connection
-    bool joins_failed_ = false;  // no more of them in this incarnation
-    unsigned attached_ = 0;      // connections; while online the first ones
-    unsigned wanted_ = 1;        // connections, of this incarnation
-    std::size_t address_;        // of this incarnation
-    std::size_t dialled_;        // address of the present attempt
-    Chain unanswered_;           // of this incarnation, by sequence
-    TimePoint break_end_{};      // then the connections are cut
+    bool dialling_ = false;   // a chore's dial is not answered
+    bool joining_ = false;    // it is for a further connection
+    TimePoint join_again_{};  // not before then
+    unsigned attached_ = 0;   // connections; while online the first ones
+    unsigned wanted_ = 1;     // connections, of this incarnation
+    std::size_t address_;     // of this incarnation
+    std::size_t dialled_;     // address of the present attempt
+    Chain unanswered_;        // of this incarnation, by sequence
+    TimePoint break_end_{};   // then the connections are cut
     Recovery recovery_;
     Fault fault_{};
     std::optional<TimePoint> looked_at_{};

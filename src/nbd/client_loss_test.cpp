@@ -168,6 +168,21 @@ TEST(Client, AnotherExportIsRefusedAndTriedAgain) {
     EXPECT_TRUE(flying.good());
 }
 
+TEST(Client, AServerThatHasNoTlsAnyMoreIsRefused) {
+    auto safe = agreement();
+    safe.tls = true;
+    Fixture f({.reconnect = patient()}, safe);
+    Job flying(CommandType::write);
+    f.submit(flying);
+    f.end();
+    EXPECT_EQ(f.reconnect(agreement()).code, FaultCode::export_changed);
+    EXPECT_EQ(flying.ended, 0U);
+    ASSERT_TRUE(f.pass(5s).dial);
+    EXPECT_EQ(f.attach(0, safe).code, FaultCode::none);
+    (void)f.serve();
+    EXPECT_TRUE(flying.good());
+}
+
 TEST(Client, AnotherSizeIsAResize) {
     Fixture f;
     Job inside(CommandType::write, 0);

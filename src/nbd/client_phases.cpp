@@ -19,6 +19,15 @@ Fault nobody_waits() {
     return {.code = FaultCode::closed};
 }
 
+/// The export is the one that it was, and the way to it is as safe.
+Fault compare_agreements(const Agreement& before, const Agreement& now) {
+    if (before.tls && !now.tls)
+        return {.code = FaultCode::export_changed,
+                .step = "after reconnecting",
+                .text = "its server has no TLS any more"};
+    return compare_exports(before.info, now.info).fault;
+}
+
 bool several_allowed(const Agreement& agreement) {
     return (agreement.info.transmission_flags & transmission_can_multi_conn) != 0;
 }
@@ -47,7 +56,7 @@ Fault Client::attach(unsigned index, std::unique_ptr<Stream> stream, const Agree
             phase_ = Phase::online;
             fault_ = {};
             address_ = dialled_;
-            joins_failed_ = false;
+            join_again_ = now;
             wanted_ = several_allowed(agreement) ? static_cast<unsigned>(lanes_.size()) : 1;
             if (!looked_at_) looked_at_ = now;
             waiting_ &= ~offline;
@@ -60,8 +69,8 @@ Fault Client::attach(unsigned index, std::unique_ptr<Stream> stream, const Agree
 /// May a new incarnation begin with this?
 Fault Client::check_first(const Agreement& agreement, TimePoint now) {
     if (closing_ || (phase_ != Phase::fresh && phase_ != Phase::down)) return nobody_waits();
-    const auto comparison = compare_exports(first_.info, agreement.info);
-    if (comparison.verdict == Comparison::Verdict::refused) return comparison.fault;
+    auto fault = compare_agreements(first_, agreement);
+    if (fault.code != FaultCode::none) return fault;
     if (phase_ == Phase::down && !recovery_.opened(now)) return nobody_waits();
     return {};
 }
@@ -70,8 +79,8 @@ Fault Client::check_first(const Agreement& agreement, TimePoint now) {
 Fault Client::check_join(unsigned index, const Agreement& agreement) const {
     if (closing_ || phase_ != Phase::online || index != attached_ || index >= wanted_)
         return nobody_waits();
-    const auto comparison = compare_exports(first_.info, agreement.info);
-    if (comparison.verdict == Comparison::Verdict::refused) return comparison.fault;
+    auto fault = compare_agreements(first_, agreement);
+    if (fault.code != FaultCode::none) return fault;
     if (agreement.info.size == size_ && several_allowed(agreement)) return {};
     return {.code = FaultCode::export_changed,
             .step = "on a further connection",
@@ -82,7 +91,7 @@ void Client::dial_failed(Fault fault, TimePoint now) {
     const std::lock_guard lock(state_lock_);
     dialling_ = false;
     if (std::exchange(joining_, false))
-        joins_failed_ = true;
+        join_again_ = now + limits_.reconnect.delay_max;
     else
         recovery_.attempt_failed(now, std::move(fault));
 }
@@ -91,11 +100,12 @@ void Client::dial_failed(Fault fault, TimePoint now) {
 
 void Client::detached(unsigned index, TimePoint now) {
     Chain over;
+    std::unique_ptr<Stream> stream;  // its end may take a moment, and holds up nobody
     {
         const std::lock_guard lock(state_lock_);
         auto& connection = *lanes_[index].connection;
         auto fault = connection.fault();
-        connection.detach([this](void* cookie) noexcept {
+        stream = connection.detach([this](void* cookie) noexcept {
             unanswered_.push_back(*static_cast<Request*>(cookie));
         });
         --attached_;
@@ -222,13 +232,17 @@ Client::Mask Client::look_after_online(Chore& chore, TimePoint now) {
         look_after_breaking(chore, now);
         return 0;
     }
-    if (!dialling_ && !joins_failed_ && attached_ < wanted_) {
-        dialling_ = joining_ = true;
-        chore.dial = address_;
-        chore.index = attached_;
-    }
     chore.next = now + tick_;
+    if (!dialling_ && attached_ < wanted_) join(chore, now);
     return silent;
+}
+
+/// Asks for a further connection, when it is time for one.
+void Client::join(Chore& chore, TimePoint now) {
+    if (now < join_again_) return bring_forward(chore.next, join_again_);
+    dialling_ = joining_ = true;
+    chore.dial = address_;
+    chore.index = attached_;
 }
 
 Client::Mask Client::check_connections(TimePoint now) {

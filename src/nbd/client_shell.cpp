@@ -159,21 +159,29 @@ void ClientShell::dial_when_asked() noexcept {
 }
 
 void ClientShell::dial(const Dial& job, Attempt& attempt) noexcept {
+    Fault fault;
+    try {
+        fault = dial_once(job, attempt);
+        if (fault.code != FaultCode::none && fault.code != FaultCode::closed)
+            report_failed_attempt(job, fault);
+    } catch (const std::exception&) {
+        // No memory, or no thread: an attempt has failed, and the next may do better.
+        fault = {.code = FaultCode::connect_failed, .text = "out of memory"};
+    }
+    if (fault.code != FaultCode::none) client_->dial_failed(std::move(fault), Clock::now());
+}
+
+Fault ClientShell::dial_once(const Dial& job, Attempt& attempt) {
     auto connected = connector_.connect(options_.addresses[job.address], attempt);
     if (connected && job.index == 0) {
         // Before the client has it, and asks for further ones.
         const std::lock_guard lock(lock_);
         peer_ = attempt.peer();
     }
-    auto fault = connected ? adopt(job.index, std::move(connected.value())) : connected.error();
-    if (fault.code == FaultCode::none) {
-        if (job.index == 0) report_return(job.address);
-        return;
-    }
-    // Only what was wanted to the end is a failure.
-    if (job.index == 0 && fault.code != FaultCode::closed)
-        report_failed_attempt(job.address, fault);
-    client_->dial_failed(std::move(fault), Clock::now());
+    if (!connected) return connected.error();
+    auto fault = adopt(job.index, std::move(connected.value()));
+    if (fault.code == FaultCode::none && job.index == 0) report_return(job.address);
+    return fault;
 }
 
 /// Gives a connection to the client and a thread to it.
@@ -208,11 +216,14 @@ void ClientShell::close(bool flush) noexcept {
     if (client_ == nullptr || std::exchange(closed_, true)) return;
     struct LastFlush {
         Request request{.command = {.type = CommandType::flush}};
+        Outcome outcome{};
         std::atomic<bool> over{false};
     } last;
     last.request.context = &last;
-    last.request.done = [](Request& request, Outcome) noexcept {
-        static_cast<LastFlush*>(request.context)->over = true;
+    last.request.done = [](Request& request, Outcome outcome) noexcept {
+        auto& flushed = *static_cast<LastFlush*>(request.context);
+        flushed.outcome = outcome;
+        flushed.over = true;
     };
     const auto deadline = Clock::now() + options_.close_time_max;
     const bool flushes = drain(deadline) && flush;
@@ -236,6 +247,8 @@ void ClientShell::close(bool flush) noexcept {
     // Whoever completed it last has left by now.
     while (flushes && !last.over)
         std::this_thread::yield();
+    if (flush && (!flushes || last.outcome.error != 0 || last.outcome.disconnected))
+        report_unflushed();
 }
 
 // What is told.
@@ -279,15 +292,23 @@ void ClientShell::report_state(const Client::Status& status) {
     told_phase_ = status.phase;
 }
 
-void ClientShell::report_failed_attempt(std::size_t address, const Fault& fault) {
+void ClientShell::report_failed_attempt(const Dial& job, const Fault& fault) {
     const std::lock_guard lock(observer_lock_);
-    auto text = "cannot reconnect to " + options_.addresses[address].endpoint() +
-                " yet: " + describe(fault);
+    const auto endpoint = options_.addresses[job.address].endpoint();
+    auto text = (job.index == 0 ? "cannot reconnect to " + endpoint + " yet: "
+                                : "cannot open a further connection to " + endpoint + " yet: ") +
+                describe(fault);
     const auto now = Clock::now();
     if (text == told_attempt_ && now - told_attempt_at_ < told_again_after) return;
     told_attempt_ = text;
     told_attempt_at_ = now;
     tell(ClientEvent::Kind::attempt_failed, std::move(text));
+}
+
+void ClientShell::report_unflushed() {
+    const std::lock_guard lock(observer_lock_);
+    tell(ClientEvent::Kind::unflushed,
+         "the last flush did not succeed: what was written and not flushed before may be lost");
 }
 
 void ClientShell::report_return(std::size_t address) {

@@ -27,6 +27,7 @@ struct ClientEvent {
         returned,        // online again
         resized,         // the export has another size
         gave_up,         // for good
+        unflushed,       // closed, and what was written may not be stable
     };
     Kind kind = Kind::lost;
     std::uint64_t size = 0;  // bytes, of the export as it is now
@@ -82,12 +83,14 @@ class ClientShell {
     void keep() noexcept;
     void dial_when_asked() noexcept;
     void dial(const Dial& job, Attempt& attempt) noexcept;
+    [[nodiscard]] Fault dial_once(const Dial& job, Attempt& attempt);
     [[nodiscard]] Fault adopt(unsigned index, Connected connected);
     void poke() noexcept;
     [[nodiscard]] bool drain(Clock::time_point deadline) noexcept;
 
     void report_state(const Client::Status& status);
-    void report_failed_attempt(std::size_t address, const Fault& fault);
+    void report_failed_attempt(const Dial& job, const Fault& fault);
+    void report_unflushed();
     void report_return(std::size_t address);
     void tell(ClientEvent::Kind kind, std::string text) noexcept;
 

@@ -224,6 +224,15 @@ TEST(Client, AFailedJoinLeavesTheOthersAtWork) {
     EXPECT_TRUE(read.good());
 }
 
+TEST(Client, AFailedJoinIsTriedAgain) {
+    Fixture f({.connections = 2, .reconnect = patient()});
+    ASSERT_TRUE(f.client.look_after(f.now).dial);
+    f.client.dial_failed({.code = FaultCode::connect_failed}, f.now);
+    EXPECT_TRUE(f.pass(patient().delay_max).dial);
+    EXPECT_EQ(f.attach(1).code, FaultCode::none);
+    EXPECT_EQ(f.client.status().connections, 2U);
+}
+
 TEST(Client, ACompletionMaySubmit) {
     Fixture f;
     Job first(CommandType::read);

@@ -31,7 +31,10 @@ Fault stream_fault(const Stream& stream, const char* step, int error) {
 }  // namespace
 
 Connection::Connection(std::uint32_t commands_max, ConnectionSink& sink)
-    : sink_(sink), table_(commands_max), parser_(table_, *this) {}
+    : sink_(sink),
+      table_(commands_max),
+      probe_buffer_(largest_minimum_block),
+      parser_(table_, *this) {}
 
 Connection::~Connection() = default;
 
@@ -42,19 +45,13 @@ void Connection::attach(std::unique_ptr<Stream> stream, const Agreement& agreeme
     table_.set_time(time);
     parser_.begin();
     batch_.abandon();
-    probe_buffer_.resize(agreement.info.minimum_block);
+    probe_size_ = agreement.info.minimum_block;
     time_.store(time, std::memory_order_relaxed);
     heard_.store(time, std::memory_order_relaxed);
     fault_ = {};
     send_full_ = ended_ = farewell_ = farewell_said_ = false;
     stream_ = std::move(stream);
     open_ = true;
-}
-
-void Connection::forget_stream() noexcept {
-    stream_.reset();
-    batch_.abandon();
-    open_ = false;
 }
 
 Fault Connection::fault() const {
@@ -90,7 +87,7 @@ void Connection::probe() noexcept {
         const std::lock_guard lock(lock_);
         if (!open_ || table_.admitted() != 0) return;
         if (!table_.admit({.type = CommandType::read,
-                           .length = probe_buffer_.size(),
+                           .length = probe_size_,
                            .data = probe_buffer_.data(),
                            .cookie = this}))
             return;

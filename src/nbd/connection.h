@@ -100,16 +100,18 @@ class Connection final : private ReplySink {
     [[nodiscard]] bool stepped_here() const noexcept {
         return stepper_.load(std::memory_order_relaxed) == std::this_thread::get_id() && in_step_;
     }
-    /// Ends the stream and gives the cookie of each command that was not answered, in the order of
+    /// Gives the stream away and the cookie of each command that was not answered, in the order of
     /// admission, under the lock.
     /// After step() said over.
     template <typename Each>
-    void detach(Each&& each) noexcept {
+    [[nodiscard]] std::unique_ptr<Stream> detach(Each&& each) noexcept {
         const std::lock_guard lock(lock_);
         table_.take_back([&](const Command& command) {
             if (command.cookie != this) each(command.cookie);
         });
-        forget_stream();
+        batch_.abandon();
+        open_ = false;
+        return std::move(stream_);
     }
 
     enum class Ending : std::uint8_t {
@@ -151,7 +153,6 @@ class Connection final : private ReplySink {
     // Under the lock:
     void declare_end(Fault fault, Ending how) noexcept;
     void say_farewell() noexcept;
-    void forget_stream() noexcept;
 
     ConnectionSink& sink_;
 
@@ -166,7 +167,8 @@ class Connection final : private ReplySink {
     bool farewell_said_ = false;  // and the server knows
     std::uint64_t sequence_ = 0;
     Fault fault_;
-    std::vector<std::uint8_t> probe_buffer_;
+    std::vector<std::uint8_t> probe_buffer_;  // there before it is needed
+    std::size_t probe_size_ = 0;              // bytes
 
     SendBatch batch_;       // the sender's
     ReplyParser parser_;    // the stepping thread's

@@ -147,8 +147,8 @@ TEST(Recovery, connections_that_do_not_hold_back_off_and_end_with_the_time_out) 
             ++opened;
             now += 10ms;
             recovery.lost(now, hang_up);
-        } else {
-            now = next_of(recovery);
+        } else if (const auto next = recovery.next()) {
+            now = *next;
         }
     }
     EXPECT_LT(now, start + 61s);

@@ -2,9 +2,11 @@
 #include "nbd/socket_stream.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <future>
 #include <string_view>
 #include <thread>
@@ -144,6 +146,41 @@ TEST_F(SocketStreamTest, an_answer_that_comes_soon_is_met_by_either_kind_of_wait
         const IoSlice slice{in.data(), in.size()};
         EXPECT_EQ(stream_->receive({&slice, 1}).bytes, 1U);
     }
+}
+
+/// Both ends of a TCP connection.
+std::array<Socket, 2> tcp_pair() {
+    Socket listener(::socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(listener.native(), generic, size), 0);
+    EXPECT_EQ(::listen(listener.native(), 1), 0);
+    EXPECT_EQ(::getsockname(listener.native(), generic, &size), 0);
+    Socket client(::socket(AF_INET, SOCK_STREAM, 0));
+    EXPECT_EQ(::connect(client.native(), generic, size), 0);
+    return {std::move(client), Socket(::accept(listener.native(), nullptr, nullptr))};
+}
+
+// Else the system would go on sending old writes when another connection has long written newer
+// ones.
+TEST_F(SocketStreamTest, what_was_not_sent_when_a_stream_is_shut_down_is_never_sent) {
+    auto ends = tcp_pair();
+    peer_ = std::move(ends[1]);
+    stream_ = std::move(SocketStream::create(std::move(ends[0])).value());
+    const auto taken = fill();
+    stream_->shut_down();
+    stream_.reset();
+    std::vector<std::uint8_t> bytes(1U << 20);
+    std::size_t came = 0;
+    ssize_t got = 0;
+    while ((got = ::recv(peer_.native(), bytes.data(), bytes.size(), 0)) > 0)
+        came += std::size_t(got);
+    EXPECT_EQ(got, -1) << "the server was told of an orderly end";
+    EXPECT_EQ(errno, ECONNRESET);
+    EXPECT_LT(came, taken);
 }
 
 TEST(SpinChoiceTest, fruitless_spins_become_rare_and_one_that_finds_brings_them_back) {

@@ -69,6 +69,10 @@ IoResult Socket::receive(std::span<const IoSlice> slices) noexcept {
 }
 
 void Socket::shutdown_both() noexcept {
+    // What has not gone out yet must never do so: the system would go on sending it after close().
+    const linger none{.l_onoff = 1, .l_linger = 0};
+    (void)::setsockopt(native_, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&none),
+                       sizeof none);
     ::shutdown(native_, SD_BOTH);
 }
 void Socket::shutdown_send() noexcept {

@@ -55,13 +55,21 @@ std::span<PCERT_CHAIN_ELEMENT const> elements(const CERT_CHAIN_CONTEXT& chain) {
     return {chain.rgpChain[0]->rgpElement, chain.rgpChain[0]->cElement};
 }
 
-/// Whether the chain has come to one of the CAs that we were given.
+/// Whether the chain has come to one of the CAs that we were given: byte for byte, since a system
+/// may take certificates of the same issuer and serial number for the same.
 bool anchored(const CERT_CHAIN_CONTEXT& chain, HCERTSTORE authorities) {
     const auto all = elements(chain);
     if (all.empty()) return false;
-    return Certificate(::CertFindCertificateInStore(authorities, X509_ASN_ENCODING, 0,
-                                                    CERT_FIND_EXISTING, all.back()->pCertContext,
-                                                    nullptr)) != nullptr;
+    const auto& end = *all.back()->pCertContext;
+    const CERT_CONTEXT* authority = nullptr;
+    while ((authority = ::CertEnumCertificatesInStore(authorities, authority)) != nullptr) {
+        if (authority->cbCertEncoded != end.cbCertEncoded ||
+            std::memcmp(authority->pbCertEncoded, end.pbCertEncoded, end.cbCertEncoded) != 0)
+            continue;
+        ::CertFreeCertificateContext(authority);
+        return true;
+    }
+    return false;
 }
 
 bool revoked(const CERT_CHAIN_CONTEXT& chain, HCERTSTORE revocations) {
