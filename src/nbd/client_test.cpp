@@ -205,6 +205,33 @@ TEST(Client, FurtherConnectionsJoinAndShareTheWork) {
         EXPECT_TRUE(job->good());
 }
 
+TEST(Client, WaitsForManyAnswersTogetherWhereFewOfManyCame) {
+    Fixture f;
+    std::vector<std::unique_ptr<Job>> jobs;
+    std::vector<Job*> list;
+    for (std::uint64_t i = 0; i < 64; ++i) {
+        jobs.push_back(std::make_unique<Job>(CommandType::read, i << 20));
+        list.push_back(jobs.back().get());
+    }
+    f.submit(list);
+    auto& connection = f.client.connection(0);
+    const auto requests = f.wire().take_all();
+    ASSERT_EQ(requests.size(), 64U);
+    std::size_t next = 0;
+    const auto together_after = [&](std::size_t answers) {
+        for (; answers > 0; --answers)
+            f.wire().answer(requests[next++], 0, 0x42);
+        EXPECT_EQ(connection.step({.readable = true}), Connection::Step::goes_on);
+        return connection.wants().together;
+    };
+    EXPECT_FALSE(connection.wants().together) << "nothing has come yet";
+    EXPECT_TRUE(together_after(1));
+    EXPECT_FALSE(together_after(0)) << "the pause brought nothing";
+    EXPECT_TRUE(together_after(3));
+    EXPECT_FALSE(together_after(40)) << "they came together";
+    EXPECT_FALSE(together_after(10)) << "too few are left";
+}
+
 TEST(Client, AServerWithoutMultiConnGetsOneConnection) {
     constexpr std::uint16_t flags = usual_flags & ~transmission_can_multi_conn;
     Fixture f({.connections = 4, .reconnect = patient()}, agreement(disk_size, flags));

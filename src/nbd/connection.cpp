@@ -16,6 +16,10 @@ using Status = IoResult::Status;
 constexpr std::uint32_t few_in_flight = 4;
 /// So many that more replies have probably come while the last ones were served.
 constexpr std::uint32_t many_in_flight = 16;
+/// Of many replies that are due so few came that a pause before the next receive saves more than it
+/// costs: less than one of four, and no large payload, whose bytes are work for themselves.
+constexpr std::uint32_t few_replies = 4;
+constexpr std::size_t large_receive = 32U << 10;  // bytes
 /// Receives in one step, at most: what completions admit must go out at last.
 constexpr unsigned receives_max = 4;
 
@@ -157,6 +161,7 @@ void Connection::hand_over(Slot& slot) noexcept {
 // Receiving.
 
 void Connection::replied(Slot& slot, std::uint32_t error) noexcept {
+    ++arrived_replies_;
     if (slot.payload.load(std::memory_order_relaxed) != Slot::Payload::none) {
         slot.error = error;
         if (slot.payload.exchange(Slot::Payload::replied, std::memory_order_acq_rel) ==
@@ -180,7 +185,11 @@ void Connection::finish(Slot& slot, std::uint32_t error) noexcept {
 WaitFor Connection::wants() noexcept {
     const std::lock_guard lock(lock_);
     const auto in_flight = table_.admitted();
-    return {.room = send_full_, .soon = in_flight > 0 && in_flight <= few_in_flight};
+    return {.room = send_full_,
+            .soon = in_flight > 0 && in_flight <= few_in_flight,
+            .together = in_flight >= many_in_flight && arrived_bytes_ > 0 &&
+                        arrived_bytes_ < large_receive &&
+                        arrived_replies_ < in_flight / few_replies};
 }
 
 Connection::Step Connection::step(Ready ready) noexcept {
@@ -205,15 +214,22 @@ Connection::Step Connection::step(Ready ready) noexcept {
 }
 
 void Connection::receive() noexcept {
+    arrived_replies_ = 0;
+    arrived_bytes_ = 0;
     for (unsigned round = 0; round < receives_max; ++round) {
         {
             const std::lock_guard lock(lock_);
-            if (ended_ || (round > 0 && table_.admitted() < many_in_flight)) return;
+            if (ended_) return;
+            // More has probably come only where much came at once.
+            if (round > 0 &&
+                (table_.admitted() < many_in_flight || arrived_bytes_ < large_receive))
+                return;
         }
         const auto plan = parser_.plan();
         const auto got = stream_->receive(std::span(plan.slices).first(plan.count));
         if (got.status == Status::would_block) return;
         if (got.status != Status::ok) return receive_ended(got);
+        arrived_bytes_ += got.bytes;
         heard_.store(time_.load(std::memory_order_relaxed), std::memory_order_relaxed);
         const auto& fault = parser_.received(got.bytes);
         if (fault.code == FaultCode::none) continue;

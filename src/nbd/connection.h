@@ -170,9 +170,11 @@ class Connection final : private ReplySink {
     std::vector<std::uint8_t> probe_buffer_;  // there before it is needed
     std::size_t probe_size_ = 0;              // bytes
 
-    SendBatch batch_;       // the sender's
-    ReplyParser parser_;    // the stepping thread's
-    bool in_step_ = false;  // the same
+    SendBatch batch_;                    // the sender's
+    ReplyParser parser_;                 // the stepping thread's
+    bool in_step_ = false;               // the same, and what follows
+    std::uint32_t arrived_replies_ = 0;  // with the last step that received
+    std::size_t arrived_bytes_ = 0;
     // Hardly ever written, read by all who kick.
     alignas(64) std::atomic<std::thread::id> stepper_{};
     std::atomic<std::uint32_t> time_{0};

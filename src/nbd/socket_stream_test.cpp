@@ -137,6 +137,17 @@ TEST_F(SocketStreamTest, saying_no_more_leaves_the_other_direction) {
     EXPECT_TRUE(stream_->wait({.time_max = 10s}).readable);
 }
 
+TEST_F(SocketStreamTest, a_pause_is_no_wait) {
+    // Nothing comes, and the wait has no end of its own.
+    (void)stream_->wait({.together = true});
+    std::array<std::uint8_t, 8> in{};
+    const IoSlice slice{in.data(), in.size()};
+    EXPECT_EQ(stream_->receive({&slice, 1}).status, Status::would_block);
+    peer_says("x");
+    EXPECT_TRUE(stream_->wait({.together = true}).readable);
+    EXPECT_EQ(stream_->receive({&slice, 1}).bytes, 1U);
+}
+
 TEST_F(SocketStreamTest, an_answer_that_comes_soon_is_met_by_either_kind_of_wait) {
     for (int i = 0; i < 200; ++i) {
         std::thread peer([&] { peer_says("x"); });
