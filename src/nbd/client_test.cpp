@@ -272,6 +272,9 @@ TEST(Client, ACompletionMaySubmit) {
 }
 
 TEST(Client, ALongChangeGetsItsTurn) {
+    // What is in flight at the end comes back to its owner then.
+    Job blocker(CommandType::write, 0);
+    Job waits(CommandType::trim, 0, std::size_t{64} << 20);
     Fixture f;
     Job before(CommandType::write, 0);
     Job long_trim(CommandType::trim, 0, std::size_t{64} << 20);
@@ -282,8 +285,6 @@ TEST(Client, ALongChangeGetsItsTurn) {
     EXPECT_THAT(f.serve(), SizeIs(1));
     EXPECT_TRUE(before.good() && long_trim.good() && after.good());
     // Given up while it waits, it keeps nobody out.
-    Job blocker(CommandType::write, 0);
-    Job waits(CommandType::trim, 0, std::size_t{64} << 20);
     f.submit({&blocker, &waits});
     f.client.close(f.now);
     EXPECT_EQ(waits.outcome.error, error_shutdown);
