@@ -33,7 +33,11 @@ FIRST_IMPLEMENTATION = set(
 )
 OURS = {"WnbdIoctlVersion", "WnbdRunBackendDaemon"}
 # The C library is linked in, so only Windows itself may be needed.
-SYSTEM_LIBRARIES = {"advapi32.dll", "cfgmgr32.dll", "kernel32.dll", "msvcrt.dll", "setupapi.dll", "ws2_32.dll"}
+SYSTEM_LIBRARIES = {
+    "advapi32.dll", "cfgmgr32.dll", "kernel32.dll", "msvcrt.dll", "setupapi.dll", "ws2_32.dll",
+    # TLS is Windows's own, too.
+    "crypt32.dll", "ncrypt.dll", "secur32.dll",
+}
 
 
 def tables():
