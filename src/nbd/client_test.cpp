@@ -206,8 +206,8 @@ TEST(Client, FurtherConnectionsJoinAndShareTheWork) {
 }
 
 TEST(Client, WaitsForManyAnswersTogetherWhereFewOfManyCame) {
+    std::vector<std::unique_ptr<Job>> jobs;  // some are in flight at the end
     Fixture f;
-    std::vector<std::unique_ptr<Job>> jobs;
     std::vector<Job*> list;
     for (std::uint64_t i = 0; i < 64; ++i) {
         jobs.push_back(std::make_unique<Job>(CommandType::read, i << 20));

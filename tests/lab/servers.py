@@ -11,6 +11,8 @@ IHAVEOPT = b"IHAVEOPT"
 REPLY_MAGIC = 0x3E889045565A9
 OPT_EXPORT_NAME, OPT_GO = 1, 7
 REP_ACK, REP_INFO = 1, 3
+REP_ERR_UNSUP = 2**31 + 1
+OPT_GO = 7
 
 
 def free_port():
@@ -89,10 +91,15 @@ def receive(connection, length):
 
 
 def greet(connection):
-    """The fixed newstyle greeting, up to and including the client's first option."""
+    """The fixed newstyle greeting, up to and including the client's NBD_OPT_GO. Whatever it asks for before
+    that is unknown here."""
     connection.sendall(NBDMAGIC + IHAVEOPT + struct.pack(">H", 3))
     receive(connection, 4)
-    return receive_option(connection)
+    while True:
+        option, data = receive_option(connection)
+        if option == OPT_GO:
+            return option, data
+        connection.sendall(option_reply(option, REP_ERR_UNSUP))
 
 
 def receive_option(connection):

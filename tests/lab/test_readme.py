@@ -103,6 +103,9 @@ class Readme(unittest.TestCase):
         words = shlex.split(command.split("  (")[0])
         if words[0] == "map":
             return shown, self.map_disk(words[1:]) or ""
+        if words[0] == "nbd-info":
+            done = self.lab.client(*(word.replace("192.0.2.10", f"127.0.0.1:{self.server.port}") for word in words))
+            return shown, done.check().stdout.replace(f"127.0.0.1:{self.server.port}", "192.0.2.10:10809")
         if words[0] == "serve":
             return shown, self.serve(words)
         if words[0] == "shell":
