@@ -221,8 +221,7 @@ void Connection::receive() noexcept {
             const std::lock_guard lock(lock_);
             if (ended_) return;
             // More has probably come only where much came at once.
-            if (round > 0 &&
-                (table_.admitted() < many_in_flight || arrived_bytes_ < large_receive))
+            if (round > 0 && (table_.admitted() < many_in_flight || arrived_bytes_ < large_receive))
                 return;
         }
         const auto plan = parser_.plan();
