@@ -300,11 +300,10 @@ TEST(Client, AJoinThatComesAfterTheLossIsSentAway) {
 TEST(Client, AllAddressesAreTriedInTurn) {
     Fixture f({.reconnect = patient()}, agreement(), 3);
     f.end();
+    constexpr std::size_t none = 99;
     std::vector<std::size_t> tried;
     for (int i = 0; i < 3; ++i) {
-        const auto chore = f.client.look_after(f.now);
-        ASSERT_TRUE(chore.dial);
-        tried.push_back(*chore.dial);
+        tried.push_back(f.client.look_after(f.now).dial.value_or(none));
         if (i < 2) f.client.dial_failed({.code = FaultCode::connect_failed}, f.now);
     }
     EXPECT_THAT(tried, ElementsAre(0, 1, 2));
