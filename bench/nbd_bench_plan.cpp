@@ -98,12 +98,12 @@ std::vector<Line> plan(double seconds, bool programs_everywhere) {
             const Place place{.null = null, .unix_socket = unix_socket};
             planner.add_small(place, {1, 16, 64, 128});
             planner.add_streams(place);
-            if (unix_socket || programs_everywhere) planner.add_connections(place);
+            planner.add_connections(place);
         }
     const Place tls{.tls = true};
-    planner.add_small(tls, {1, 16, 128});
+    planner.add_small(tls, {1, 16, 64, 128});
     planner.add_streams(tls);
-    planner.add(tls, false, small, 128, 2);
+    planner.add_connections(tls);
     return planner.lines;
 }
 

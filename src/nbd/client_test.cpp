@@ -218,18 +218,19 @@ TEST(Client, WaitsForManyAnswersTogetherWhereFewOfManyCame) {
     const auto requests = f.wire().take_all();
     ASSERT_EQ(requests.size(), 64U);
     std::size_t next = 0;
-    const auto together_after = [&](std::size_t answers) {
+    const auto pause_after = [&](std::size_t answers) {
         for (; answers > 0; --answers)
             f.wire().answer(requests[next++], 0, 0x42);
         EXPECT_EQ(connection.step({.readable = true}), Connection::Step::goes_on);
-        return connection.wants().together;
+        return connection.wants().pause;
     };
-    EXPECT_FALSE(connection.wants().together) << "nothing has come yet";
-    EXPECT_TRUE(together_after(1));
-    EXPECT_FALSE(together_after(0)) << "the pause brought nothing";
-    EXPECT_TRUE(together_after(3));
-    EXPECT_FALSE(together_after(40)) << "they came together";
-    EXPECT_FALSE(together_after(10)) << "too few are left";
+    EXPECT_EQ(connection.wants().pause, 0us) << "nothing has come yet";
+    EXPECT_EQ(pause_after(1), 63us) << "one for each that is due";
+    EXPECT_EQ(pause_after(0), 0us) << "the pause brought nothing";
+    EXPECT_EQ(pause_after(3), 60us);
+    EXPECT_EQ(pause_after(40), 0us) << "they came together";
+    EXPECT_EQ(pause_after(1), 50us) << "a shorter one is not worth it";
+    EXPECT_EQ(pause_after(10), 0us) << "too few are left";
 }
 
 TEST(Client, AServerWithoutMultiConnGetsOneConnection) {

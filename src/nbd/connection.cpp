@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include "nbd/socket.h"
@@ -20,6 +21,9 @@ constexpr std::uint32_t many_in_flight = 16;
 /// costs: less than one of four, and no large payload, whose bytes are work for themselves.
 constexpr std::uint32_t few_replies = 4;
 constexpr std::size_t large_receive = 32U << 10;  // bytes
+/// The deeper the queue, the longer the server has work without us: a microsecond for each request.
+constexpr std::uint32_t pause_min = 50;   // us
+constexpr std::uint32_t pause_max = 100;  // us
 /// Receives in one step, at most: what completions admit must go out at last.
 constexpr unsigned receives_max = 4;
 
@@ -185,11 +189,13 @@ void Connection::finish(Slot& slot, std::uint32_t error) noexcept {
 WaitFor Connection::wants() noexcept {
     const std::lock_guard lock(lock_);
     const auto in_flight = table_.admitted();
-    return {.room = send_full_,
-            .soon = in_flight > 0 && in_flight <= few_in_flight,
-            .together = in_flight >= many_in_flight && arrived_bytes_ > 0 &&
-                        arrived_bytes_ < large_receive &&
-                        arrived_replies_ < in_flight / few_replies};
+    const bool few_came = in_flight >= many_in_flight && arrived_bytes_ > 0 &&
+                          arrived_bytes_ < large_receive &&
+                          arrived_replies_ < in_flight / few_replies;
+    const std::chrono::microseconds pause{few_came ? std::clamp(in_flight, pause_min, pause_max)
+                                                   : 0};
+    return {
+        .room = send_full_, .soon = in_flight > 0 && in_flight <= few_in_flight, .pause = pause};
 }
 
 Connection::Step Connection::step(Ready ready) noexcept {

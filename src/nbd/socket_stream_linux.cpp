@@ -32,6 +32,8 @@ class Descriptor {
     int native_;
 };
 
+constexpr std::chrono::microseconds pause_max{1'000};
+
 enum Source : std::uint32_t { from_socket, from_wake };
 
 bool watch(int epoll, int operation, int native, std::uint32_t events, Source source) noexcept {
@@ -98,11 +100,11 @@ struct SocketStream::System {
     }
 
     /// A pause costs a timer; taking answers one by one costs a wake-up each.
-    void pause() noexcept {
+    void pause(std::chrono::nanoseconds time) noexcept {
         // By default the system adds up to 50 us. A thread's own setting, and one thread waits.
         if (!std::exchange(pauses_are_short, true)) ::prctl(PR_SET_TIMERSLACK, 1'000UL);
-        const timespec time{.tv_sec = 0, .tv_nsec = 50'000};
-        ::nanosleep(&time, nullptr);
+        const timespec rest{.tv_sec = 0, .tv_nsec = time.count()};
+        ::nanosleep(&rest, nullptr);
     }
 
     static bool any(const Ready& ready) noexcept {
@@ -134,8 +136,8 @@ IoResult SocketStream::receive(std::span<const IoSlice> slices) noexcept {
 Ready SocketStream::wait(const WaitFor& what) noexcept {
     auto& system = *system_;
     system.want_room(what.room);
-    if (what.together && !what.room && what.time_max.count() < 0) {
-        system.pause();
+    if (what.pause.count() > 0 && !what.room && what.time_max.count() < 0) {
+        system.pause(std::min(what.pause, pause_max));
         // By now something has come, mostly; who finds nothing waits next.
         return {.readable = true};
     }

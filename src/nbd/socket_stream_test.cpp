@@ -139,12 +139,12 @@ TEST_F(SocketStreamTest, saying_no_more_leaves_the_other_direction) {
 
 TEST_F(SocketStreamTest, a_pause_is_no_wait) {
     // Nothing comes, and the wait has no end of its own.
-    (void)stream_->wait({.together = true});
+    (void)stream_->wait({.pause = 50us});
     std::array<std::uint8_t, 8> in{};
     const IoSlice slice{in.data(), in.size()};
     EXPECT_EQ(stream_->receive({&slice, 1}).status, Status::would_block);
     peer_says("x");
-    EXPECT_TRUE(stream_->wait({.together = true}).readable);
+    EXPECT_TRUE(stream_->wait({.pause = 50us}).readable);
     EXPECT_EQ(stream_->receive({&slice, 1}).bytes, 1U);
 }
 

@@ -25,10 +25,10 @@ struct WaitFor {
     /// Few answers are due, and who waits for them has nothing else to do: spinning may pay. With
     /// nothing or much in flight it does not.
     bool soon = false;
-    /// Many answers are due, and few came last: a pause of some ten microseconds first, where the
+    /// More than 0: many answers are due, and few came last. A pause of this time first, where the
     /// system can make so short a one, lets them come together. The wait may end with it, and say
     /// readable of what is not there yet.
-    bool together = false;
+    std::chrono::microseconds pause{0};
     std::chrono::milliseconds time_max{-1};  // negative: for ever
 };
 
