@@ -232,7 +232,7 @@ int main(int argument_count, char** arguments) try {
         "lines whose name has a match of this regular expression, such as 'null.*4K' "
         "(see --list)");
     application.add_flag("--everywhere", settings.everywhere,
-                         "fio, qemu-img and nbdcopy on every line; more connections over TCP, too");
+                         "fio, qemu-img and nbdcopy on every line");
     application.add_flag("--structured", settings.structured,
                          "the null server offers structured replies");
     application.add_flag("--list", settings.list, "say what would be measured");

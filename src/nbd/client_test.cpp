@@ -233,6 +233,35 @@ TEST(Client, WaitsForManyAnswersTogetherWhereFewOfManyCame) {
     EXPECT_EQ(pause_after(10), 0us) << "too few are left";
 }
 
+TEST(Client, SpinsForFewSmallAnswersOnly) {
+    Job small(CommandType::read, 0);
+    Job large(CommandType::read, 1U << 20, 64U << 10);
+    Job write(CommandType::write, 2U << 20);
+    Fixture f;
+    auto& connection = f.client.connection(0);
+    const auto soon_after_step = [&] {
+        EXPECT_EQ(connection.step({.readable = true}), Connection::Step::goes_on);
+        return connection.wants().soon;
+    };
+    EXPECT_FALSE(connection.wants().soon) << "nothing is due";
+    f.submit({&small, &large});
+    EXPECT_TRUE(connection.wants().soon);
+    const auto requests = f.wire().take_all();
+    ASSERT_EQ(requests.size(), 2U);
+    f.wire().answer(requests[1]);
+    const auto kept = f.wire().to_client.back();
+    f.wire().to_client.pop_back();
+    EXPECT_FALSE(soon_after_step()) << "a payload streams in";
+    f.wire().to_client.push_back(kept);
+    EXPECT_TRUE(soon_after_step()) << "it is there";
+    f.wire().room = 0;
+    f.submit(write);
+    EXPECT_FALSE(connection.wants().soon) << "a payload streams out";
+    f.wire().room = ~std::size_t{0};
+    EXPECT_EQ(connection.step({.writable = true}), Connection::Step::goes_on);
+    EXPECT_TRUE(connection.wants().soon);
+}
+
 TEST(Client, AServerWithoutMultiConnGetsOneConnection) {
     constexpr std::uint16_t flags = usual_flags & ~transmission_can_multi_conn;
     Fixture f({.connections = 4, .reconnect = patient()}, agreement(disk_size, flags));

@@ -194,8 +194,11 @@ WaitFor Connection::wants() noexcept {
                           arrived_replies_ < in_flight / few_replies;
     const std::chrono::microseconds pause{few_came ? std::clamp(in_flight, pause_min, pause_max)
                                                    : 0};
-    return {
-        .room = send_full_, .soon = in_flight > 0 && in_flight <= few_in_flight, .pause = pause};
+    // Where bytes stream, the next ones come by themselves, and the server needs the CPU.
+    const bool streaming = send_full_ || parser_.in_payload();
+    return {.room = send_full_,
+            .soon = in_flight > 0 && in_flight <= few_in_flight && !streaming,
+            .pause = pause};
 }
 
 Connection::Step Connection::step(Ready ready) noexcept {
@@ -227,8 +230,9 @@ void Connection::receive() noexcept {
             const std::lock_guard lock(lock_);
             if (ended_) return;
             // More has probably come only where much came at once.
-            if (round > 0 && (table_.admitted() < many_in_flight || arrived_bytes_ < large_receive))
-                return;
+            const bool much = arrived_bytes_ >= large_receive &&
+                              (table_.admitted() >= many_in_flight || parser_.in_payload());
+            if (round > 0 && !much) return;
         }
         const auto plan = parser_.plan();
         const auto got = stream_->receive(std::span(plan.slices).first(plan.count));

@@ -44,6 +44,8 @@ class ReplyParser {
     /// A fault ends the connection: later calls return it again.
     const Fault& received(std::size_t count);
 
+    /// In the middle of a large payload, which goes straight into its request's buffer.
+    [[nodiscard]] bool in_payload() const noexcept { return payload_left_ != 0; }
     /// True between two replies or chunks: a hang-up here loses no half one.
     [[nodiscard]] bool at_boundary() const noexcept {
         return payload_left_ == 0 && body_ == Body::none && buffered_ == 0;
