@@ -70,5 +70,16 @@ TEST(Coverage, TheBookHasAnEndAndIsWholeAfterRelease) {
     }
 }
 
+TEST(Coverage, RunsThatMeetGiveTheirRoomBack) {
+    CoverageBook book;
+    for (std::uint32_t read = 0; read < 3 * CoverageBook::runs_max; ++read) {
+        Coverage coverage;
+        // The last but one closes a gap between two runs, the last one the gap before them.
+        for (const std::uint32_t at : {1U, 3U, 2U, 0U})
+            ASSERT_EQ(book.add(coverage, at, 1), Added::ok) << read;
+        ASSERT_EQ(coverage.front, 4U);
+    }
+}
+
 }  // namespace
 }  // namespace wnbd::nbd

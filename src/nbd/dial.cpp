@@ -13,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -159,16 +160,19 @@ Result<Socket, Fault> Dialer::connect_any(const addrinfo* first, Clock::time_poi
 Result<Socket, Fault> Dialer::connect_unix(const std::string& path, Clock::time_point deadline) {
     using State = ConnectWatch::State;
     sockaddr_un address{};
-    if (path.size() >= sizeof address.sun_path)
-        return Failure{Fault{.code = FaultCode::name_too_long,
-                             .got = path.size(),
-                             .expected = sizeof address.sun_path - 1}};
+    // A path ends with a NUL. An abstract name begins with one, and ends with its address: any NUL
+    // behind it would be a part of it.
+    const bool abstract = path.starts_with('\0');
+    const auto size_max = sizeof address.sun_path - (abstract ? 0 : 1);
+    if (path.size() > size_max)
+        return Failure{
+            Fault{.code = FaultCode::name_too_long, .got = path.size(), .expected = size_max}};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.data(), path.size());
+    const auto size = abstract ? offsetof(sockaddr_un, sun_path) + path.size() : sizeof address;
     for (;;) {
         if (watch_->cancelled()) return cancelled();
-        auto attempt =
-            begin(*watch_, AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+        auto attempt = begin(*watch_, AF_UNIX, reinterpret_cast<const sockaddr*>(&address), size);
         while (attempt.state == State::pending) {
             if (watch_->cancelled()) return cancelled();
             if (Clock::now() >= deadline) return timed_out();

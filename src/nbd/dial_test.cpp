@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <future>
 #include <string>
@@ -202,6 +203,45 @@ TEST(DialTest, a_unix_socket_that_is_not_there_is_told_at_once) {
     const auto long_name = dialer.dial({.socket_path = std::string(200, 'x')}, after(1h));
     ASSERT_FALSE(long_name);
     EXPECT_EQ(long_name.error().code, FaultCode::name_too_long);
+}
+
+/// Listens under a name of the abstract namespace, which is as long as its address says.
+Socket listen_abstractly(const std::string& name) {
+    Socket socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, name.data(), name.size());
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+    if (::bind(socket.native(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        ::listen(socket.native(), 4) != 0)
+        throw std::runtime_error("no listener");
+    return socket;
+}
+
+TEST(DialTest, an_abstract_socket_has_exactly_its_name) {
+    const auto own = std::string(1, '\0') + "wnbd-dial-" + std::to_string(::getpid());
+    const std::size_t longest = sizeof sockaddr_un{}.sun_path;
+    for (const auto& name : {own, own + std::string(longest - own.size(), 'x')}) {
+        const auto listener = listen_abstractly(name);
+        Dialer dialer;
+        const auto socket = dialer.dial({.socket_path = name}, after(20s));
+        EXPECT_TRUE(socket) << name.size() << " bytes: " << describe(socket.error());
+        const auto other =
+            dialer.dial({.socket_path = name.substr(0, name.size() - 1)}, after(20s));
+        EXPECT_FALSE(other);
+    }
+}
+
+TEST(DialTest, the_longest_path_of_a_unix_socket_has_room_for_its_end) {
+    const std::size_t longest = sizeof sockaddr_un{}.sun_path - 1;
+    Dialer dialer;
+    const auto missing = dialer.dial({.socket_path = std::string(longest, 'x')}, after(20s));
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(missing.error().code, FaultCode::connect_failed);
+    const auto long_name = dialer.dial({.socket_path = std::string(longest + 1, 'x')}, after(20s));
+    ASSERT_FALSE(long_name);
+    EXPECT_EQ(long_name.error().code, FaultCode::name_too_long);
+    EXPECT_EQ(long_name.error().expected, longest);
 }
 
 }  // namespace

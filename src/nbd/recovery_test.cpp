@@ -179,6 +179,29 @@ TEST(Recovery, impossible_settings_are_bounded) {
     EXPECT_EQ(recovery.state(), State::gave_up);
 }
 
+TEST(Recovery, its_own_next_time_is_late_enough) {
+    Recovery recovery(policy(), 1);
+    recovery.lost(start, hang_up);
+    ASSERT_TRUE(recovery.due(start));
+    // Who asks again at this very time must not be told to do so once more.
+    recovery.tick(next_of(recovery));
+    EXPECT_EQ(recovery.state(), State::gave_up);
+    EXPECT_EQ(recovery.next(), std::nullopt);
+}
+
+TEST(Recovery, a_reconnect_leaves_nothing_of_the_loss) {
+    Recovery recovery(policy(), 1);
+    recovery.lost(start, hang_up);
+    ASSERT_TRUE(recovery.due(start));
+    recovery.attempt_failed(start, refusal);
+    EXPECT_EQ(recovery.attempts(), 1U);
+    ASSERT_TRUE(recovery.due(next_of(recovery)));
+    ASSERT_TRUE(recovery.opened(start + 5s));
+    EXPECT_EQ(recovery.fault().code, FaultCode::none);
+    recovery.lost(start + 1h, hang_up);
+    EXPECT_EQ(recovery.attempts(), 0U);
+}
+
 constexpr std::uint16_t all_abilities = transmission_has_flags | transmission_send_flush |
                                         transmission_send_fua | transmission_send_trim |
                                         transmission_send_write_zeroes;
@@ -202,6 +225,9 @@ TEST(CompareExports, what_makes_no_difference) {
     now.canonical_name = "";
     now.description = "else";
     EXPECT_EQ(compare_exports(disk(), now).verdict, Verdict::same);
+    auto nameless = disk();
+    nameless.canonical_name = "";
+    EXPECT_EQ(compare_exports(nameless, disk()).verdict, Verdict::same);
     auto read_only = disk();
     read_only.transmission_flags = transmission_has_flags | transmission_read_only;
     EXPECT_EQ(compare_exports(read_only, disk()).verdict, Verdict::same);

@@ -334,5 +334,18 @@ TEST(Uri, WhatIsJoinedIsSplitAgain) {
               "nbd://[::1]:1/a%20b/c");
 }
 
+TEST(Uri, TheEdgesOfWhatIsAllowed) {
+    EXPECT_EQ(good("nbd://s/?connections=16").connections, 16U);
+    EXPECT_EQ(good("nbd://s/?&connections=1&&").connections, 1U);
+    EXPECT_EQ(good("nbd://s/?reconnect-delay=0.01").reconnect_delay, 10ms);
+    EXPECT_THAT(bad("nbd://s/?reconnect-delay=0.009"), HasSubstr("at least 0.01"));
+    EXPECT_EQ(good("nbd://s/?keep-alive=1.05").keep_alive, 1050ms);
+    EXPECT_EQ(first("nbd://s/%7f").export_name, "\x7f");
+    EXPECT_THAT(bad("nbd://s/\x7f"), HasSubstr("control"));
+    EXPECT_THAT(bad("nbd://a\\b/x"), HasSubstr("host has a character"));
+    EXPECT_EQ(first("nbd://s/a/b?connections=2").export_name, "a/b");
+    EXPECT_EQ(join_uri({.host = "fe80::1%25", .export_name = "x"}), "nbd://[fe80::1%2525]/x");
+}
+
 }  // namespace
 }  // namespace wnbd::nbd
