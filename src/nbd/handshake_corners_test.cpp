@@ -10,7 +10,6 @@
 namespace wnbd::nbd {
 namespace {
 
-using test::bare;
 using test::Talk;
 using test::Wire;
 using Bytes = std::vector<std::uint8_t>;
