@@ -63,9 +63,8 @@ class HeldStorage final : public Backend {
     }
     void serve_all() { close(); }
     [[nodiscard]] std::vector<std::uint64_t> offsets() const {
-        std::vector<std::uint64_t> all;
-        for (const Request* const request : held)
-            all.push_back(request->offset);
+        std::vector<std::uint64_t> all(held.size());
+        std::ranges::transform(held, all.begin(), [](const Request* one) { return one->offset; });
         return all;
     }
 

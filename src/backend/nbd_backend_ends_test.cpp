@@ -19,7 +19,6 @@ using nbd::CommandType;
 using nbd::test::Peer;
 using nbd::test::ScriptedServer;
 using nbd::test::Wire;
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
