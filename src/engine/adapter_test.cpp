@@ -225,6 +225,17 @@ TEST_F(AdapterTest, ARemovalWaitsForWhoeverUsesTheDiskAndOthersWaitWithIt) {
     EXPECT_NE(create("busy"), 0u);
 }
 
+TEST_F(AdapterTest, TheInitiatorIsToldOfEachDiskThatComesOrGoes) {
+    const std::uint64_t connection = create("one");
+    EXPECT_EQ(port.changes(), 1u);
+    EXPECT_EQ(create("one"), 0u);
+    EXPECT_EQ(port.changes(), 1u);
+    EXPECT_TRUE(adapter->remove(connection));
+    EXPECT_EQ(port.changes(), 2u);
+    EXPECT_FALSE(adapter->remove(connection));
+    EXPECT_EQ(port.changes(), 2u);
+}
+
 TEST_F(AdapterTest, EndingAReferenceTwiceIsImpossibleByMoving) {
     const std::uint64_t connection = create("moved");
     {

@@ -223,8 +223,7 @@ class Disk {
     void detach_matching(Cause cause, const Filter& filter, IntrusiveList<Request>& ended) noexcept;
     void tell_of_clearing(scsi::Nexus by) noexcept;
     [[nodiscard]] bool excluded(const scsi::Command& command) noexcept;
-    [[nodiscard]] bool any_stale(const Filter& filter, const StaleRule& rule,
-                                 std::uint64_t now) noexcept;
+    [[nodiscard]] bool any_stale(const StaleRule& rule, std::uint64_t now) noexcept;
     void note_sign_of_life(std::uint64_t now) noexcept;
 
     Port* port_ = nullptr;

@@ -101,7 +101,7 @@ Disk::Drain Disk::drain_matching(Cause cause, const Filter& filter, const StaleR
     IntrusiveList<Request> ended;
     {
         const platform::SpinGuard guard(queue_lock_);
-        result.stale = any_stale(filter, rule, platform::interrupt_time());
+        result.stale = any_stale(rule, platform::interrupt_time());
         if (filter.cleared_by != nullptr) tell_of_clearing(*filter.cleared_by);
         detach_matching(cause, filter, ended);
         if (filter.resets()) {
@@ -181,7 +181,7 @@ void Disk::settle_doomed() noexcept {
         port_->reset_done(reset->srb);
 }
 
-bool Disk::any_stale(const Filter& filter, const StaleRule& rule, std::uint64_t now) noexcept {
+bool Disk::any_stale(const StaleRule& rule, std::uint64_t now) noexcept {
     constexpr std::uint64_t ticks_per_ms = 10000;
     if (unanswered_since_ == 0) return false;
     if (now - unanswered_since_ <= rule.connection_timeout_ms * ticks_per_ms) return false;
@@ -192,13 +192,10 @@ bool Disk::any_stale(const Filter& filter, const StaleRule& rule, std::uint64_t 
     // ones aborted before count as long as they have not been answered.
     if (owes_aborted_from_ != 0 && too_old(owes_aborted_from_)) return true;
     if (owes_unfetched_from_ != 0 && too_old(owes_unfetched_from_)) return true;
-    const auto makes_stale = [&](const Request& request) {
-        return filter.matches(request) && too_old(request.received_at);
-    };
     for (Request* r = active_.front(); r != nullptr; r = active_.after(*r))
-        if (makes_stale(*r)) return true;
+        if (too_old(r->received_at)) return true;
     for (Request* r = pending_.front(); r != nullptr; r = pending_.after(*r))
-        if (makes_stale(*r)) return true;
+        if (too_old(r->received_at)) return true;
     return false;
 }
 
