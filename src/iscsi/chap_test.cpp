@@ -182,6 +182,19 @@ TEST(Chap, StepsComeInTheirOrder) {
                    "CHAP_N and CHAP_R do not answer the challenge");
 }
 
+TEST(Chap, AlgorithmsAreOfferedOnceAndAlone) {
+    for (const auto* const more : {"CHAP_N=someone", "CHAP_R=0x01", "CHAP_I=1", "CHAP_C=0x01"}) {
+        Talk talk(settings());
+        talk.say(security, text_of({"InitiatorName=iqn.2026-11.org.example:initiator",
+                                    "TargetName=iqn.2026-11.org.example:disk", "AuthMethod=CHAP"}));
+        expect_failure(talk.say(security, {"CHAP_A=5", more}),
+                       "CHAP does not begin with CHAP_A alone");
+    }
+    Challenged again;
+    EXPECT_EQ(again.respond("a secret of one", "someone", text_of({"CHAP_A=5"})).reason,
+              "CHAP_A comes twice");
+}
+
 TEST(Chap, NobodyGetsAroundIt) {
     const auto names = text_of({"InitiatorName=iqn.2026-11.org.example:initiator",
                                 "TargetName=iqn.2026-11.org.example:disk"});

@@ -309,6 +309,74 @@ TEST_F(LogicalUnitTest, UnmapTrimsEachRange) {
     EXPECT_EQ(read(1023, 1)[0], 0);
 }
 
+// One command after another gets the same place in the table.
+TEST_F(LogicalUnitTest, EveryUnmapBeginsAtItsFirstRange) {
+    open();
+    fill(0, 64, 0x77);
+    for (const std::uint64_t lba : {0, 8, 16}) {
+        Command unmap({0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0}, 24);
+        store_big_endian<std::uint16_t>(&unmap.buffer[0], 22);
+        store_big_endian<std::uint16_t>(&unmap.buffer[2], 16);
+        store_big_endian<std::uint64_t>(&unmap.buffer[8], lba);
+        store_big_endian<std::uint32_t>(&unmap.buffer[16], 4);
+        run(unmap);
+        EXPECT_EQ(read(lba, 1)[0], 0) << lba;
+        EXPECT_EQ(read(lba + 4, 1)[0], 0x77) << lba;
+    }
+}
+
+TEST_F(LogicalUnitTest, ARangeToTrimMayHaveMoreBytesThan32BitsHold) {
+    constexpr std::uint32_t blocks = 0x0100'0001;  // eight GiB and a block
+    backend.can.size = std::uint64_t{blocks} * 512;
+    open();
+    backend.hold = true;
+    Command unmap({0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0}, 24);
+    store_big_endian<std::uint16_t>(&unmap.buffer[0], 22);
+    store_big_endian<std::uint16_t>(&unmap.buffer[2], 16);
+    store_big_endian<std::uint32_t>(&unmap.buffer[16], blocks);
+    start(unmap);
+    std::uint64_t trimmed = 0;
+    while (!backend.held.empty()) {
+        backend::Request& piece = *backend.held.front();
+        backend.held.erase(backend.held.begin());
+        EXPECT_EQ(piece.offset, trimmed);
+        trimmed += piece.length;
+        piece.done(piece, backend::Error::none);
+    }
+    EXPECT_EQ(unmap.completions, 1);
+    EXPECT_EQ(trimmed, backend.can.size);
+}
+
+TEST_F(LogicalUnitTest, ZeroesMakeHolesOnlyWhereTheInitiatorAllowsThem) {
+    backend.can.trim_reads_zeroes = false;  // else it is a trim
+    open();
+    for (const bool allowed : {false, true}) {
+        const std::uint8_t unmap = allowed ? 0x08 : 0;
+        Command zeroes(cdb16(0x93, 0, 8, unmap), block());
+        run(zeroes);
+        EXPECT_EQ(backend.seen.back().operation, Operation::write_zeroes);
+        EXPECT_EQ(backend.seen.back().may_punch_hole, allowed);
+    }
+}
+
+TEST_F(LogicalUnitTest, WhoWaitedBehindAnAtomicTaskGoesOnWhenThatIsAborted) {
+    open();
+    backend.hold = true;
+    Command before(read16(0, 1), block());
+    Command atomic(compare_and_write(0, 1), 2 * block());
+    Command after(read16(1, 1), block());
+    for (Command* const command : {&before, &atomic, &after})
+        start(*command);
+    EXPECT_EQ(backend.held.size(), 1U) << "it runs alone";
+    Ending ending;
+    unit->abort(atomic, ending);
+    EXPECT_EQ(ending.times, 1);
+    EXPECT_EQ(atomic.cause, Cause::aborted);
+    EXPECT_EQ(backend.held.size(), 2U);
+    backend.release_all();
+    EXPECT_EQ(before.completions + after.completions, 2);
+}
+
 TEST_F(LogicalUnitTest, ErrorsOfTheBackendBecomeSenseData) {
     open();
     backend.fail = backend::Error::no_space;
@@ -471,6 +539,22 @@ TEST_F(LogicalUnitTest, SettingsThatMakeNoSenseAreRefused) {
         const auto made =
             LogicalUnit::create(std::make_unique<TestBackend>(disk_size), settings, names_);
         EXPECT_FALSE(made);
+    }
+}
+
+TEST_F(LogicalUnitTest, APhysicalBlockHasSixteenMebibytesAtMost) {
+    for (const auto& [shift, fits] : {std::pair{15U, true}, {16U, false}}) {
+        const UnitSettings settings{.block_size = 512,
+                                    .physical_block_size = 512U << shift,
+                                    .read_only = false,
+                                    .serial = {},
+                                    .naa = {}};
+        const auto made =
+            LogicalUnit::create(std::make_unique<TestBackend>(disk_size), settings, names_);
+        EXPECT_EQ(made.ok(), fits) << shift;
+        if (made) {
+            EXPECT_EQ(made.value()->description().physical_block_exponent, shift);
+        }
     }
 }
 

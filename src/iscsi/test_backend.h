@@ -19,6 +19,7 @@ class TestBackend final : public backend::Backend {
         std::uint64_t length;
         bool force_unit_access;
         const std::uint8_t* buffer;
+        bool may_punch_hole;
     };
 
     explicit TestBackend(std::uint64_t size)
@@ -28,7 +29,7 @@ class TestBackend final : public backend::Backend {
     [[nodiscard]] const backend::Properties& properties() const noexcept override { return can; }
     void submit(backend::Request& request) noexcept override {
         seen.push_back({request.operation, request.offset, request.length,
-                        request.force_unit_access, request.buffer.data()});
+                        request.force_unit_access, request.buffer.data(), request.may_punch_hole});
         if (hold)
             held.push_back(&request);
         else
