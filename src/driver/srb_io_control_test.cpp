@@ -121,6 +121,13 @@ TEST_F(SrbData, AHeaderThatLiesAboutItsLengthIsRefused) {
               SRB_STATUS_INVALID_REQUEST);
 }
 
+TEST_F(SrbData, WhatTheHeaderDoesNotClaimIsNotTouched) {
+    constexpr ULONG room = sizeof(STORAGE_FIRMWARE_INFO_V2);
+    ASSERT_EQ(ask(room, [](auto& header, auto&) { --header.Length; }), SRB_STATUS_SUCCESS);
+    EXPECT_EQ(return_code(), FIRMWARE_STATUS_INVALID_PARAMETER);
+    EXPECT_EQ(buffer.back(), 0);
+}
+
 TEST_F(SrbData, AShortOrMissingBufferIsRefused) {
     for (std::size_t size = 0; size < sizeof(SRB_IO_CONTROL); ++size) {
         buffer.assign(size, 0);

@@ -108,6 +108,31 @@ TEST(SrbView, ACountOfBlocksLargerThanTheSrbIsHarmless) {
     EXPECT_TRUE(srb.view().cdb().empty());
 }
 
+TEST(SrbView, ABlockBehindOneOfAnotherTypeIsFound) {
+    constexpr ULONG second = sizeof(SRBEX_DATA_PNP);
+    ExtendedSrb srb(SRB_FUNCTION_EXECUTE_SCSI, second + sizeof(SRBEX_DATA_SCSI_CDB16));
+    srb.block<SRBEX_DATA_PNP>().Type = SrbExDataTypePnP;
+    auto* const bytes = reinterpret_cast<std::uint8_t*>(&srb.block<SRBEX_DATA_PNP>());
+    auto& cdb = *reinterpret_cast<SRBEX_DATA_SCSI_CDB16*>(bytes + second);
+    cdb.Type = SrbExDataTypeScsiCdb16;
+    cdb.CdbLength = 6;
+    srb.head().NumSrbExData = 2;
+    // The second offset lies behind the first; the header declares room for one.
+    (&srb.head().SrbExDataOffset[0])[1] = ExtendedSrb::block_offset + second;
+    EXPECT_EQ(srb.view().cdb().size(), 6U);
+    srb.head().NumSrbExData = 1;
+    EXPECT_TRUE(srb.view().cdb().empty());
+}
+
+TEST(SrbView, AnAddressInsideTheHeaderIsNone) {
+    ExtendedSrb srb(SRB_FUNCTION_FLUSH);
+    auto* const header = reinterpret_cast<std::uint8_t*>(&srb.head());
+    constexpr ULONG inside = 112;
+    std::memcpy(header + inside, &srb.address(), sizeof(STOR_ADDR_BTL8));
+    srb.head().AddressOffset = inside;
+    EXPECT_EQ(srb.view().address().path, 0xFF);
+}
+
 TEST(SrbView, ACdbLengthBeyondItsBlockIsCut) {
     ClassicSrb classic(SRB_FUNCTION_EXECUTE_SCSI);
     classic.srb->CdbLength = 255;
@@ -116,6 +141,10 @@ TEST(SrbView, ACdbLengthBeyondItsBlockIsCut) {
     extended.block<SRBEX_DATA_SCSI_CDB16>().Type = SrbExDataTypeScsiCdb16;
     extended.block<SRBEX_DATA_SCSI_CDB16>().CdbLength = 255;
     EXPECT_EQ(extended.view().cdb().size(), 16U);
+    ExtendedSrb large(SRB_FUNCTION_EXECUTE_SCSI, sizeof(SRBEX_DATA_SCSI_CDB32));
+    large.block<SRBEX_DATA_SCSI_CDB32>().Type = SrbExDataTypeScsiCdb32;
+    large.block<SRBEX_DATA_SCSI_CDB32>().CdbLength = 255;
+    EXPECT_EQ(large.view().cdb().size(), 32U);
 }
 
 TEST(SrbView, WithoutAutosenseThereIsNoSenseBuffer) {
