@@ -162,7 +162,7 @@ class Session final : private ReplySink {
         collect();
         if (handshake_.wants_tls()) {
             require(handshake_.needed() == 0 && plan_.options.tls != TlsMode::off);
-            handshake_.tls_started();
+            handshake_.tls_started({});
         }
         if (handshake_.failed()) {
             require(!describe(handshake_.fault()).empty());

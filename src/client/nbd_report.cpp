@@ -73,6 +73,7 @@ Record export_record(const NbdExport& info) {
     return {
         {"Server", info.server},
         {"Tls", Switch{info.agreement.tls}},
+        {"TlsSession", info.agreement.tls_session},
         {"Replies", name_of(info.agreement.format)},
         {"ExportName", info.name},
         {"CanonicalName", said.canonical_name},

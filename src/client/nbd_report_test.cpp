@@ -25,6 +25,7 @@ TEST(NbdReport, AnExportIsToldLineByLine) {
     NbdExport info{.server = "host:10809", .name = "a", .agreement = {}, .contexts = {"x:y", "z"}};
     info.agreement.format = nbd::WireFormat::structured;
     info.agreement.tls = true;
+    info.agreement.tls_session = "TLS 1.3, AES-256-GCM";
     info.agreement.info = {.size = 1U << 20,
                            .transmission_flags = nbd::transmission_has_flags |
                                                  nbd::transmission_send_flush |
@@ -34,6 +35,7 @@ TEST(NbdReport, AnExportIsToldLineByLine) {
     EXPECT_EQ(table_of(export_record(info)),
               "Server         : host:10809\n"
               "Tls            : 1\n"
+              "TlsSession     : TLS 1.3, AES-256-GCM\n"
               "Replies        : structured\n"
               "ExportName     : a\n"
               "CanonicalName  : \n"

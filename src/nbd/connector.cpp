@@ -18,14 +18,17 @@ Result<Connector, Fault> Connector::create(const ClientOptions& options) {
     return connector;
 }
 
-Fault Connector::secure(std::unique_ptr<Stream>& stream, const Address& address,
-                        const NegotiationLimits& limits, Attempt& attempt) const {
+Result<std::string, Fault> Connector::secure(std::unique_ptr<Stream>& stream,
+                                             const Address& address,
+                                             const NegotiationLimits& limits,
+                                             Attempt& attempt) const {
     attempt.watch(stream.get());
     auto secured = TlsStream::open(std::move(stream), credentials_, address.host, limits.deadline);
     attempt.watch(nullptr);
-    if (!secured) return secured.error();
+    if (!secured) return Failure{secured.error()};
+    auto session = secured.value()->description();
     stream = std::move(secured.value());
-    return {};
+    return session;
 }
 
 Result<std::unique_ptr<Stream>, Fault> Connector::dial(const Address& address,
@@ -50,9 +53,9 @@ Result<std::unique_ptr<Stream>, Fault> Connector::negotiate_with(const Address& 
                                    .abandoned = &attempt.abandoned_};
     auto fault = negotiate(*stream.value(), handshake, limits);
     if (fault.code == FaultCode::none && handshake.wants_tls()) {
-        fault = secure(stream.value(), address, limits, attempt);
-        if (fault.code != FaultCode::none) return Failure{std::move(fault)};
-        handshake.tls_started();
+        auto session = secure(stream.value(), address, limits, attempt);
+        if (!session) return Failure{session.error()};
+        handshake.tls_started(std::move(session.value()));
         fault = negotiate(*stream.value(), handshake, limits);
     }
     if (fault.code != FaultCode::none) return Failure{std::move(fault)};

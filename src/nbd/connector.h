@@ -80,9 +80,11 @@ class Connector {
 
     [[nodiscard]] Result<std::unique_ptr<Stream>, Fault> dial(const Address& address,
                                                               Attempt& attempt) const;
-    /// Puts TLS over the stream.
-    [[nodiscard]] Fault secure(std::unique_ptr<Stream>& stream, const Address& address,
-                               const NegotiationLimits& limits, Attempt& attempt) const;
+    /// Puts TLS over the stream; returns what TLS it is.
+    [[nodiscard]] Result<std::string, Fault> secure(std::unique_ptr<Stream>& stream,
+                                                    const Address& address,
+                                                    const NegotiationLimits& limits,
+                                                    Attempt& attempt) const;
 
     ClientOptions options_;
     std::shared_ptr<const TlsCredentials> credentials_;

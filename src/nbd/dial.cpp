@@ -183,6 +183,10 @@ Result<Socket, Fault> Dialer::connect_unix(const std::string& path, Clock::time_
             watch_->remove(attempt.socket.native());
             return std::move(attempt.socket);
         }
+        if (system::no_unix_sockets(attempt.error))
+            return Failure{Fault{.code = FaultCode::unsupported,
+                                 .text = "Unix sockets on this system: Windows has them since "
+                                         "version 1803 (Server 2019), Wine has none; use TCP"}};
         if (!system::queue_full(attempt.error)) return Failure{connect_fault(attempt.error)};
         if (Clock::now() >= deadline) return timed_out();
         watch_->wait({}, std::min(queue_retry, time_until(deadline)));

@@ -35,6 +35,7 @@ struct Agreement {
     WireFormat format = WireFormat::simple;
     std::optional<std::uint32_t> allocation_context{};  // the id of base:allocation
     bool tls = false;
+    std::string tls_session{};  // "TLS 1.3, AES-256-GCM"; empty without TLS
 };
 
 /// Checks an export's size and block sizes: the server's, or a caller's who skips the handshake.

@@ -156,6 +156,7 @@ std::string describe(const Fault& fault) {
         case FaultCode::tls_wrong_name:
         case FaultCode::tls_untrusted:
         case FaultCode::tls_client_certificate_wanted:
+        case FaultCode::tls_client_certificate_refused:
         case FaultCode::tls_alert:
         case FaultCode::tls_truncated:
         case FaultCode::tls_failed:

@@ -54,6 +54,7 @@ enum class FaultCode : std::uint8_t {
     tls_wrong_name,
     tls_untrusted,  // the server's certificate, for another reason
     tls_client_certificate_wanted,
+    tls_client_certificate_refused,
     tls_alert,      // the server ended TLS with an alert, whose number is `got`
     tls_truncated,  // the connection ended without TLS's farewell
     tls_failed,     // whatever else TLS met

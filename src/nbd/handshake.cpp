@@ -175,8 +175,9 @@ void Handshake::begin_options() {
     ask_export_name();
 }
 
-void Handshake::tls_started() {
+void Handshake::tls_started(std::string session) {
     agreement_.tls = true;
+    agreement_.tls_session = std::move(session);
     after_tls();
 }
 

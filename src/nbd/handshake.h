@@ -67,7 +67,8 @@ class Handshake {
     /// The server agreed to TLS: its handshake comes now, on the same stream.
     [[nodiscard]] bool wants_tls() const noexcept { return state_ == State::tls; }
     /// TLS is established and the server is who it should be. The negotiation goes on inside.
-    void tls_started();
+    /// `session`: the agreement's.
+    void tls_started(std::string session);
 
     /// The server closed the connection, or the caller's patience ended: names the step.
     [[nodiscard]] Fault hang_up() const;

@@ -81,7 +81,7 @@ TEST(Handshake, EveryExtensionThatTheServerHasIsAgreedOn) {
     EXPECT_EQ(answer(talk, accept(Option::starttls)), Bytes());
     ASSERT_TRUE(talk.handshake.wants_tls());
     EXPECT_EQ(talk.handshake.needed(), 0U);
-    talk.handshake.tls_started();
+    talk.handshake.tls_started("TLS 1.3");
     EXPECT_FALSE(talk.handshake.wants_tls());
     EXPECT_EQ(answer(talk, {}), option(Option::extended_headers).bytes());
     EXPECT_EQ(answer(talk, accept(Option::extended_headers)), allocation_query("disk").bytes());
@@ -92,6 +92,7 @@ TEST(Handshake, EveryExtensionThatTheServerHasIsAgreedOn) {
     ASSERT_TRUE(talk.handshake.done());
     const auto& agreement = talk.handshake.agreement();
     EXPECT_TRUE(agreement.tls);
+    EXPECT_EQ(agreement.tls_session, "TLS 1.3");
     EXPECT_EQ(agreement.format, WireFormat::extended);
     EXPECT_EQ(agreement.allocation_context, 42U);
     EXPECT_EQ(agreement.info.size, mebibyte);

@@ -100,6 +100,10 @@ bool connect_pending(int error) noexcept {
     return error == EINPROGRESS || error == EINTR;
 }
 
+bool no_unix_sockets(int) noexcept {
+    return false;
+}
+
 bool queue_full(int error) noexcept {
     return error == EAGAIN;
 }

@@ -21,6 +21,9 @@ using std::chrono::milliseconds;
 /// What a full socket still takes in one go; the system sends it when there is room.
 constexpr std::size_t overflow_size = 64U << 10;
 
+/// The system did not send all that it had taken: what follows would tear the stream.
+constexpr int bytes_lost = WSAECONNABORTED;
+
 enum Key : ULONG_PTR { of_socket, of_wake };
 
 HANDLE handle_of(const Socket& socket) noexcept {
@@ -54,6 +57,7 @@ struct SocketStream::System {
 
     // Issued by the sending thread, completed by the waiting one.
     Operation overflow;
+    DWORD overflow_given = 0;  // bytes
     std::atomic<int> overflow_error{0};
     std::array<std::uint8_t, overflow_size> overflow_bytes;
 
@@ -107,6 +111,8 @@ void SocketStream::System::take(const OVERLAPPED_ENTRY& entry, Ready& ready) noe
         DWORD flags = 0;
         if (!::WSAGetOverlappedResult(socket.native(), &overflow.overlapped, &sent, FALSE, &flags))
             overflow_error = ::WSAGetLastError();
+        else if (sent != overflow_given)
+            overflow_error = bytes_lost;
         overflow.pending.store(false, std::memory_order_release);
     }
 }
@@ -157,16 +163,19 @@ IoResult SocketStream::System::send_overflow(std::span<const IoSlice> slices) no
         std::memcpy(overflow_bytes.data() + taken, slice.data, part);
         taken += part;
     }
+    overflow_given = static_cast<DWORD>(taken);
     overflow.overlapped = {};
     overflow.pending = true;
-    WSABUF buffer{static_cast<ULONG>(taken), reinterpret_cast<char*>(overflow_bytes.data())};
+    WSABUF buffer{overflow_given, reinterpret_cast<char*>(overflow_bytes.data())};
     DWORD sent = 0;
     const bool done =
         ::WSASend(socket.native(), &buffer, 1, &sent, 0, &overflow.overlapped, nullptr) == 0;
     const int error = done ? 0 : ::WSAGetLastError();
     if (error == WSA_IO_PENDING || (done && !skips_port)) return {.bytes = taken};
     overflow.pending = false;
-    if (error == 0) return {.bytes = taken};
+    // What is not sent now the caller keeps.
+    if (error == 0 && sent > 0) return {.bytes = std::min<std::size_t>(sent, taken)};
+    if (error == 0) return {.status = Status::failed, .error = bytes_lost};
     if (error == WSAEWOULDBLOCK) return {.status = Status::would_block};
     return {.status = Status::failed, .error = error};
 }

@@ -19,6 +19,8 @@ void close(Socket::Native native) noexcept;
 /// 0 or the system's error.
 [[nodiscard]] int make_non_blocking(Socket::Native native) noexcept;
 [[nodiscard]] bool connect_pending(int error) noexcept;
+/// The system has no sockets but those of the network.
+[[nodiscard]] bool no_unix_sockets(int error) noexcept;
 /// A Unix socket's listener has no room for one more: a matter of time.
 [[nodiscard]] bool queue_full(int error) noexcept;
 /// No delay of small sends, and probes that find a peer out that vanished without a word. 0 or the

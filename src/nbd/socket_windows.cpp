@@ -110,6 +110,10 @@ bool connect_pending(int error) noexcept {
     return error == WSAEWOULDBLOCK;
 }
 
+bool no_unix_sockets(int error) noexcept {
+    return error == WSAEAFNOSUPPORT;
+}
+
 bool queue_full(int) noexcept {
     return false;
 }

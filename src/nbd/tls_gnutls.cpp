@@ -81,9 +81,8 @@ class GnutlsSession final : public TlsSession {
 
     [[nodiscard]] Fault fault_of(int error) const;
     [[nodiscard]] Fault certificate_fault() const;
-    [[nodiscard]] Missed missed() const noexcept {
-        return Missed{certificate_missed_.load(std::memory_order_relaxed)};
-    }
+    [[nodiscard]] Asked asked() const noexcept { return asked_.load(std::memory_order_relaxed); }
+    void note_request() noexcept;
     /// What the next record is made of; advances the cursor.
     [[nodiscard]] std::span<const std::uint8_t> next_record(Cursor& cursor) noexcept;
 
@@ -92,7 +91,7 @@ class GnutlsSession final : public TlsSession {
     gnutls_session_t session_ = nullptr;
     bool established_ = false;
     // Until the server has shown that it needs none; both sides ask.
-    std::atomic<bool> certificate_missed_ = false;
+    std::atomic<Asked> asked_ = Asked::no;
 
     // The sender's. Between records there is room for one, and for a key update before it.
     TlsBuffer output_{buffer_size};
@@ -160,23 +159,27 @@ int GnutlsSession::pull_ready(gnutls_transport_ptr_t self, unsigned /*time_max_m
     return static_cast<GnutlsSession*>(self)->input_.empty() ? 0 : 1;
 }
 
+void GnutlsSession::note_request() noexcept {
+    if (credentials_->psk() || ::gnutls_certificate_client_get_request_status(session_) == 0)
+        return;
+    asked_.store(credentials_->client_certificate() ? Asked::shown : Asked::missed,
+                 std::memory_order_relaxed);
+}
+
 Result<bool, Fault> GnutlsSession::handshake() {
     if (broken_.code != FaultCode::none) return Failure{broken_};
     for (;;) {
         const int error = ::gnutls_handshake(session_);
+        note_request();
         if (error == GNUTLS_E_SUCCESS) break;
         if (error == GNUTLS_E_AGAIN) return false;
         // An interruption, or an alert that is but a warning.
         if (::gnutls_error_is_fatal(error) == 0) continue;
-        certificate_missed_ = !credentials_->client_certificate() &&
-                              ::gnutls_certificate_client_get_request_status(session_) != 0;
         broken_ = fault_of(error);
         (void)::gnutls_alert_send_appropriate(session_, error);
         return Failure{broken_};
     }
     established_ = true;
-    certificate_missed_ = !credentials_->client_certificate() && !credentials_->psk() &&
-                          ::gnutls_certificate_client_get_request_status(session_) != 0;
     return true;
 }
 
@@ -229,6 +232,7 @@ Result<TlsSession::Decrypted, Fault> GnutlsSession::decrypt(
         const auto input_before = input_.content().size();
         const auto got = ::gnutls_record_recv(session_, piece.data(), piece.size());
         if (got > 0) {
+            asked_.store(Asked::no, std::memory_order_relaxed);
             cursor.advance(static_cast<std::size_t>(got));
             result.bytes += static_cast<std::size_t>(got);
         } else if (got == 0) {
@@ -241,7 +245,6 @@ Result<TlsSession::Decrypted, Fault> GnutlsSession::decrypt(
         }
     }
     if (result.bytes > 0) {
-        certificate_missed_.store(false, std::memory_order_relaxed);
         result.state = Incoming::data;
         result.more = cursor.at_end() || closed_ || broken_.code != FaultCode::none;
         return result;
@@ -252,7 +255,7 @@ Result<TlsSession::Decrypted, Fault> GnutlsSession::decrypt(
 }
 
 Fault GnutlsSession::truncated() const {
-    return truncated_fault(established_ ? Phase::established : Phase::handshake, missed());
+    return truncated_fault(established_ ? Phase::established : Phase::handshake, asked());
 }
 
 std::string GnutlsSession::description() const {
@@ -268,7 +271,7 @@ std::string GnutlsSession::description() const {
 Fault GnutlsSession::fault_of(int error) const {
     switch (error) {
         case GNUTLS_E_FATAL_ALERT_RECEIVED:
-            return alert_fault(::gnutls_alert_get(session_), missed());
+            return alert_fault(::gnutls_alert_get(session_), asked());
         case GNUTLS_E_CERTIFICATE_ERROR:
         case GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR: return certificate_fault();
         case GNUTLS_E_NO_CERTIFICATE_FOUND: return untrusted_fault("the server has sent none");

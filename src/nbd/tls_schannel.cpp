@@ -1,25 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // TLS by Schannel. Records are decrypted where they were received and encrypted where they are sent
 // from.
-#include "nbd/tls_schannel.h"
-
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstring>
-#include <mutex>
-#include <vector>
+#include <utility>
 
-#include "nbd/tls_buffer.h"
 #include "nbd/tls_records.h"
-#include "nbd/tls_text.h"
+#include "nbd/tls_schannel_session.h"
 
 namespace wnbd::nbd::tls {
 namespace {
-
-constexpr ULONG request_flags = ISC_REQ_SEQUENCE_DETECT | ISC_REQ_REPLAY_DETECT |
-                                ISC_REQ_CONFIDENTIALITY | ISC_REQ_ALLOCATE_MEMORY | ISC_REQ_STREAM |
-                                ISC_REQ_EXTENDED_ERROR | ISC_REQ_MANUAL_CRED_VALIDATION;
 
 /// What a call of Schannel left of its input: bytes at the end that it did not use.
 std::size_t left_over(std::span<const SecBuffer> buffers, std::size_t given) noexcept {
@@ -29,89 +20,35 @@ std::size_t left_over(std::span<const SecBuffer> buffers, std::size_t given) noe
     return 0;
 }
 
-class SchannelSession final : public TlsSession {
-  public:
-    SchannelSession(std::shared_ptr<const SchannelCredentials> credentials,
-                    const std::string& hostname)
-        : credentials_(std::move(credentials)),
-          hostname_(credentials_->settings().hostname.empty() ? hostname
-                                                              : credentials_->settings().hostname),
-          // An address goes into no SNI.
-          target_(is_ip_address(hostname_) ? std::wstring() : wide(hostname_)) {}
-    SchannelSession(const SchannelSession&) = delete;
-    SchannelSession& operator=(const SchannelSession&) = delete;
-    ~SchannelSession() override {
-        if (begun_) ::DeleteSecurityContext(&context_);
-    }
+/// "AES-256-GCM" of TLS_AES_256_GCM_SHA384, or of TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384.
+std::string cipher_of(std::string suite) {
+    const auto with = suite.find("_WITH_");
+    suite.erase(0, with != std::string::npos ? with + 6 : suite.starts_with("TLS_") ? 4 : 0);
+    // The hash ends it.
+    if (const auto end = suite.rfind('_'); end != std::string::npos) suite.resize(end);
+    std::ranges::replace(suite, '_', '-');
+    return suite;
+}
 
-    std::span<std::uint8_t> receive_window() noexcept override { return input_.room(); }
-    void received(std::size_t count) noexcept override { input_.put(count); }
-    Result<bool, Fault> handshake() override;
-    Result<std::size_t, Fault> encrypt(std::span<const IoSlice> slices) noexcept override;
-    [[nodiscard]] std::span<const std::uint8_t> output() const noexcept override {
-        return output_.content();
-    }
-    void sent(std::size_t count) noexcept override { output_.take(count); }
-    void close() noexcept override;
-    Result<Decrypted, Fault> decrypt(std::span<const IoSlice> slices) noexcept override;
-    [[nodiscard]] Fault truncated() const override;
-    [[nodiscard]] std::string description() const override;
+/// "AES-256-GCM", or less where Schannel says no more.
+std::string cipher_name(CtxtHandle& context) {
+    SecPkgContext_CipherInfo cipher{};
+    cipher.dwVersion = SECPKGCONTEXT_CIPHERINFO_V1;
+    if (::QueryContextAttributesW(&context, SECPKG_ATTR_CIPHER_INFO, &cipher) == SEC_E_OK)
+        return cipher_of(narrow(cipher.szCipherSuite));
+    SecPkgContext_ConnectionInfo info{};
+    if (::QueryContextAttributesW(&context, SECPKG_ATTR_CONNECTION_INFO, &info) != SEC_E_OK)
+        return "unknown cipher";
+    const bool aes = info.aiCipher == CALG_AES_128 || info.aiCipher == CALG_AES_256;
+    return aes ? "AES-" + std::to_string(info.dwCipherStrength)
+               : std::to_string(info.dwCipherStrength) + " bits";
+}
 
-  private:
-    /// One call of InitializeSecurityContext with what input there is; takes what it used and puts
-    /// what it says to `answer`.
-    SECURITY_STATUS negotiate(bool with_input, TlsBuffer& answer);
-    Fault establish();
-    /// Tells the peer: a close_notify, or a fatal alert.
-    void say(void* token, ULONG size) noexcept;
-    Result<std::size_t, Fault> encrypt_record(std::span<const IoSlice> slices, std::size_t skip,
-                                              std::size_t count) noexcept;
-    /// The next record, or what Schannel has to do between records.
-    Fault decrypt_record() noexcept;
-    Fault after_handshake() noexcept;
-    Fault fail(Fault fault) noexcept {
-        broken_ = std::move(fault);
-        return broken_;
-    }
-    [[nodiscard]] Fault status_fault(SECURITY_STATUS status) const;
-    [[nodiscard]] Missed missed() const noexcept {
-        return Missed{certificate_missed_.load(std::memory_order_relaxed)};
-    }
-    void note_plain_records() noexcept;
-
-    const std::shared_ptr<const SchannelCredentials> credentials_;
-    const std::string hostname_;
-    std::wstring target_;
-    CtxtHandle context_{};
-    bool begun_ = false;  // there is a context
-    bool established_ = false;
-    bool supplied_ = false;  // said that there are no other credentials than these
-    // Until the server has shown that it needs none; both sides ask.
-    std::atomic<bool> certificate_missed_ = false;
-    bool version_13_ = false;
-    unsigned alert_ = 0;  // a fatal one that came in the clear
-    SecPkgContext_StreamSizes sizes_{};
-
-    // The sender's.
-    TlsBuffer output_{buffer_size};
-
-    // What Schannel answers to a message between records (a key update): before the next record of
-    // ours, and nobody may encrypt meanwhile.
-    std::mutex answer_lock_;
-    TlsBuffer answer_{4 * record_extra_max};
-
-    // The receiver's. The front of the input is a record that has been decrypted where it is.
-    TlsBuffer input_{buffer_size};
-    std::span<const std::uint8_t> plain_;  // of it, not yet taken
-    std::size_t record_size_ = 0;          // of it, until it is taken whole
-    bool more_needed_ = false;
-    bool between_records_ = false;  // Schannel has a message to work on
-    bool closed_ = false;
-    Fault broken_;
-};
+}  // namespace
 
 SECURITY_STATUS SchannelSession::negotiate(bool with_input, TlsBuffer& answer) {
-    const auto given = input_.content();
+    // Without it the input is another thread's.
+    const auto given = with_input ? input_.content() : std::span<std::uint8_t>();
     std::array<SecBuffer, 2> in{{{static_cast<ULONG>(given.size()), SECBUFFER_TOKEN, given.data()},
                                  {0, SECBUFFER_EMPTY, nullptr}}};
     SecBufferDesc in_list{SECBUFFER_VERSION, static_cast<ULONG>(in.size()), in.data()};
@@ -119,6 +56,10 @@ SECURITY_STATUS SchannelSession::negotiate(bool with_input, TlsBuffer& answer) {
     SecBufferDesc out_list{SECBUFFER_VERSION, static_cast<ULONG>(out.size()), out.data()};
     ULONG attributes = 0;
     TimeStamp expiry;
+    constexpr ULONG request_flags = ISC_REQ_SEQUENCE_DETECT | ISC_REQ_REPLAY_DETECT |
+                                    ISC_REQ_CONFIDENTIALITY | ISC_REQ_ALLOCATE_MEMORY |
+                                    ISC_REQ_STREAM | ISC_REQ_EXTENDED_ERROR |
+                                    ISC_REQ_MANUAL_CRED_VALIDATION;
     const ULONG flags = request_flags | (supplied_ ? ISC_REQ_USE_SUPPLIED_CREDS : 0UL);
     const auto status = ::InitializeSecurityContextW(
         &credentials_->handle(), begun_ ? &context_ : nullptr,
@@ -133,16 +74,37 @@ SECURITY_STATUS SchannelSession::negotiate(bool with_input, TlsBuffer& answer) {
                                   buffer.cbBuffer}) == buffer.cbBuffer;
         ::FreeContextBuffer(buffer.pvBuffer);
     }
-    if (with_input && (status == SEC_E_OK || status == SEC_I_CONTINUE_NEEDED))
-        input_.take(given.size() - left_over(in, given.size()));
-    return fits ? status : SEC_E_BUFFER_TOO_SMALL;
+    if (!fits) return SEC_E_BUFFER_TOO_SMALL;
+    if (with_input && status != SEC_E_INCOMPLETE_MESSAGE) {
+        const bool taken = status == SEC_E_OK || status == SEC_I_CONTINUE_NEEDED;
+        const auto count = taken ? given.size() - left_over(in, given.size()) : 0;
+        input_.take(count);
+        idle_calls_ = count > 0 ? 0 : idle_calls_ + 1;
+    }
+    return status;
+}
+
+Fault SchannelSession::stuck() const {
+    // Once, as with other credentials, the same bytes may come again.
+    constexpr unsigned idle_calls_max = 2;
+    if (idle_calls_ <= idle_calls_max) return {};
+    return failed_fault("Schannel makes nothing of what the server has sent");
+}
+
+Fault SchannelSession::incomplete() noexcept {
+    if (!input_.room().empty()) return {};
+    return failed_fault("Schannel takes no record of what the server has sent");
+}
+
+void SchannelSession::note_request() noexcept {
+    asked_.store(credentials_->client_certificate() ? Asked::shown : Asked::missed,
+                 std::memory_order_relaxed);
 }
 
 void SchannelSession::note_plain_records() noexcept {
     const auto seen = look_at_records(input_.content());
     if (seen.alert != 0) alert_ = seen.alert;
-    if (seen.certificate_asked && !credentials_->client_certificate())
-        certificate_missed_.store(true, std::memory_order_relaxed);
+    if (seen.certificate_asked) note_request();
 }
 
 Result<bool, Fault> SchannelSession::handshake() {
@@ -151,16 +113,19 @@ Result<bool, Fault> SchannelSession::handshake() {
         if (begun_ && input_.empty()) return false;
         if (begun_) note_plain_records();
         const auto status = negotiate(begun_, output_);
+        auto fault = status == SEC_E_INCOMPLETE_MESSAGE ? incomplete() : stuck();
+        if (fault.code != FaultCode::none) return Failure{fail(std::move(fault))};
         if (status == SEC_E_INCOMPLETE_MESSAGE) return false;
         if (status == SEC_I_CONTINUE_NEEDED) continue;
         if (status == SEC_I_INCOMPLETE_CREDENTIALS && !supplied_) {
             // The server asks for a certificate and Schannel has none that fits: goes on without.
             supplied_ = true;
-            certificate_missed_.store(true, std::memory_order_relaxed);
+            note_request();
             continue;
         }
         if (status != SEC_E_OK) return Failure{fail(status_fault(status))};
-        if (auto fault = establish(); fault.code != FaultCode::none) {
+        fault = establish();
+        if (fault.code != FaultCode::none) {
             SCHANNEL_ALERT_TOKEN alert{SCHANNEL_ALERT, TLS1_ALERT_FATAL,
                                        TLS1_ALERT_BAD_CERTIFICATE};
             if (fault.code == FaultCode::tls_unknown_ca)
@@ -185,6 +150,12 @@ Fault SchannelSession::establish() {
     SecPkgContext_ConnectionInfo info{};
     if (::QueryContextAttributesW(&context_, SECPKG_ATTR_CONNECTION_INFO, &info) == SEC_E_OK)
         version_13_ = (info.dwProtocol & SP_PROT_TLS1_3) != 0;
+    description_ = std::string(version_13_ ? "TLS 1.3, " : "TLS 1.2, ") + cipher_name(context_);
+    // A server of TLS 1.3 asks for a certificate where only Schannel sees it, and refuses without
+    // one when we have already finished.
+    if (version_13_ && asked() == Asked::no)
+        asked_.store(credentials_->client_certificate() ? Asked::shown : Asked::perhaps,
+                     std::memory_order_relaxed);
     if (!credentials_->settings().verify_peer) return {};
 
     PCCERT_CONTEXT shown = nullptr;
@@ -196,8 +167,10 @@ Fault SchannelSession::establish() {
 }
 
 void SchannelSession::say(void* token, ULONG size) noexcept {
-    const std::lock_guard lock(answer_lock_);
     if (!begun_) return;
+    const std::lock_guard no_decrypting(decrypting_);
+    const std::lock_guard no_encrypting(encrypting_);
+    flush_answer();
     SecBuffer buffer{size, SECBUFFER_TOKEN, token};
     SecBufferDesc list{SECBUFFER_VERSION, 1, &buffer};
     if (::ApplyControlToken(&context_, &list) == SEC_E_OK) (void)negotiate(false, output_);
@@ -229,12 +202,15 @@ Result<std::size_t, Fault> SchannelSession::encrypt(std::span<const IoSlice> sli
     return taken;
 }
 
+void SchannelSession::flush_answer() noexcept {
+    answer_.take(output_.append(answer_.content()));
+}
+
 Result<std::size_t, Fault> SchannelSession::encrypt_record(std::span<const IoSlice> slices,
                                                            std::size_t skip,
                                                            std::size_t count) noexcept {
-    const std::lock_guard lock(answer_lock_);
-    output_.append(answer_.content());
-    answer_.take(answer_.content().size());
+    const std::lock_guard lock(encrypting_);
+    flush_answer();
 
     auto* const header = output_.room().data();
     auto* const data = header + sizes_.cbHeader;
@@ -283,7 +259,6 @@ Result<TlsSession::Decrypted, Fault> SchannelSession::decrypt(
         result.bytes += count;
     }
     if (result.bytes > 0) {
-        certificate_missed_.store(false, std::memory_order_relaxed);
         result.state = Incoming::data;
         result.more = slices.empty() || closed_ || broken_.code != FaultCode::none;
         return result;
@@ -294,12 +269,13 @@ Result<TlsSession::Decrypted, Fault> SchannelSession::decrypt(
 }
 
 Fault SchannelSession::decrypt_record() noexcept {
-    if (between_records_) return after_handshake();
-    const auto content = input_.content();
-    if (content.empty()) {
+    if (input_.empty()) {
         more_needed_ = true;
         return {};
     }
+    const std::lock_guard lock(decrypting_);
+    if (between_records_) return after_handshake();
+    const auto content = input_.content();
     std::array<SecBuffer, 4> buffers{
         {{static_cast<ULONG>(content.size()), SECBUFFER_DATA, content.data()},
          {0, SECBUFFER_EMPTY, nullptr},
@@ -309,20 +285,24 @@ Fault SchannelSession::decrypt_record() noexcept {
     const auto status = ::DecryptMessage(&context_, &list, 0, nullptr);
     if (status == SEC_E_INCOMPLETE_MESSAGE) {
         more_needed_ = true;
-        return {};
+        return incomplete();
     }
     if (status != SEC_E_OK && status != SEC_I_CONTEXT_EXPIRED && status != SEC_I_RENEGOTIATE)
         return status_fault(status);
 
     record_size_ = content.size() - left_over(buffers, content.size());
+    idle_calls_ = record_size_ > 0 ? 0 : idle_calls_ + 1;
     for (const auto& buffer : buffers) {
         if (buffer.BufferType != SECBUFFER_DATA || buffer.cbBuffer == 0) continue;
         const auto* const data = static_cast<const std::uint8_t*>(buffer.pvBuffer);
+        // A record begins with its header: this is only what was given.
+        if (data == content.data()) continue;
         const auto* const end = content.data() + record_size_;
         if (data < content.data() || data > end ||
             buffer.cbBuffer > static_cast<std::size_t>(end - data))
             return failed_fault("Schannel's plain bytes are not where the record was");
         plain_ = {data, buffer.cbBuffer};
+        asked_.store(Asked::no, std::memory_order_relaxed);
         break;
     }
     if (status == SEC_I_CONTEXT_EXPIRED) closed_ = true;
@@ -331,45 +311,40 @@ Fault SchannelSession::decrypt_record() noexcept {
         if (!version_13_) return failed_fault("the server wants to renegotiate, which is refused");
         between_records_ = true;
     }
-    return {};
+    return stuck();
 }
 
-/// TLS 1.3's messages between records: tickets, key updates. The input begins with one.
+/// TLS 1.3's messages between records: tickets, key updates. The input begins with one. Under
+/// decrypting_.
 Fault SchannelSession::after_handshake() noexcept {
-    if (input_.empty()) {
-        more_needed_ = true;
-        return {};
-    }
-    const std::lock_guard lock(answer_lock_);
+    const std::lock_guard lock(encrypting_);
     const auto status = negotiate(true, answer_);
-    if (status == SEC_E_INCOMPLETE_MESSAGE || status == SEC_I_CONTINUE_NEEDED) {
-        more_needed_ = status == SEC_E_INCOMPLETE_MESSAGE || input_.empty();
-        return {};
+    if (status == SEC_E_INCOMPLETE_MESSAGE) {
+        more_needed_ = true;
+        return incomplete();
     }
-    if (status != SEC_E_OK) return status_fault(status);
-    between_records_ = false;
-    return {};
+    if (status != SEC_E_OK && status != SEC_I_CONTINUE_NEEDED) return status_fault(status);
+    if (status == SEC_E_OK) between_records_ = false;
+    return stuck();
 }
 
 Fault SchannelSession::truncated() const {
-    if (!established_ && alert_ != 0) return alert_fault(alert_, missed());
-    return truncated_fault(established_ ? Phase::established : Phase::handshake, missed());
-}
-
-std::string SchannelSession::description() const {
-    SecPkgContext_ConnectionInfo info{};
-    if (::QueryContextAttributesW(const_cast<CtxtHandle*>(&context_), SECPKG_ATTR_CONNECTION_INFO,
-                                  &info) != SEC_E_OK)
-        return "TLS";
-    return std::string(version_13_ ? "TLS 1.3" : "TLS 1.2") + ", " +
-           std::to_string(info.dwCipherStrength) + " bits";
+    if (!established_ && alert_ != 0) return alert_fault(alert_, asked());
+    return truncated_fault(established_ ? Phase::established : Phase::handshake, asked());
 }
 
 Fault SchannelSession::status_fault(SECURITY_STATUS status) const {
-    if (alert_ != 0) return alert_fault(alert_, missed());
-    if (missed() == Missed::yes) {
-        auto fault = truncated_fault(Phase::handshake, Missed::yes);
+    if (alert_ != 0) return alert_fault(alert_, asked());
+    // Before it stands it may be we who fail with the certificate.
+    if (asked() == Asked::shown && !established_)
+        return failed_fault(status_text(static_cast<DWORD>(status)) +
+                            ", after the server asked for a certificate: it may not accept the "
+                            "client certificate; check that it comes from a CA that the server "
+                            "trusts");
+    if (asked() != Asked::no) {
+        auto fault = truncated_fault(Phase::handshake, asked());
         fault.got = static_cast<std::uint32_t>(status);
+        fault.text += " (" + status_text(static_cast<DWORD>(status)) + ")";
         return fault;
     }
     if (status == SEC_E_ALGORITHM_MISMATCH || status == SEC_E_UNSUPPORTED_FUNCTION)
@@ -378,7 +353,6 @@ Fault SchannelSession::status_fault(SECURITY_STATUS status) const {
     return failed_fault(status_text(static_cast<DWORD>(status)));
 }
 
-}  // namespace
 }  // namespace wnbd::nbd::tls
 
 namespace wnbd::nbd {

@@ -8,6 +8,8 @@
 // SCH_CREDENTIALS is behind this, and wants UNICODE_STRING.
 #include <subauth.h>
 #define SCHANNEL_USE_BLACKLISTS
+// And CERT_CHAIN_PARA's time-out behind this.
+#define CERT_CHAIN_PARA_HAS_EXTRA_FIELDS
 #define SECURITY_WIN32
 #include <schannel.h>
 #include <security.h>
@@ -22,6 +24,7 @@
 #include "base/result.h"
 #include "nbd/fault.h"
 #include "nbd/tls.h"
+#include "nbd/tls_schannel_store.h"
 
 namespace wnbd::nbd::tls {
 
@@ -41,27 +44,6 @@ using Certificate = std::unique_ptr<const CERT_CONTEXT, FreeCertificate>;
 [[nodiscard]] std::string narrow(const wchar_t* text);
 /// "The certificate chain ... (0x800b0109)".
 [[nodiscard]] std::string status_text(DWORD status);
-
-/// The name of a key that was put into the user's key store for as long as we need it: Schannel,
-/// which signs in another process, can use no other. Deleted at the end.
-class StoredKey {
-  public:
-    StoredKey() = default;
-    explicit StoredKey(const CRYPT_KEY_PROV_INFO& info);
-    StoredKey(StoredKey&& other) noexcept { *this = std::move(other); }
-    StoredKey& operator=(StoredKey&& other) noexcept {
-        std::swap(container_, other.container_);
-        std::swap(provider_, other.provider_);
-        std::swap(type_, other.type_);
-        return *this;
-    }
-    ~StoredKey();
-
-  private:
-    std::wstring container_;
-    std::wstring provider_;
-    DWORD type_ = 0;
-};
 
 /// A certificate of ours with its key.
 struct Identity {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Client certificates for Schannel: from PFX, and from PEM files as everybody else has them.
-#include <cstdio>
 #include <cstring>
 #include <string_view>
 #include <vector>
@@ -14,15 +13,6 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 constexpr DWORD encodings = X509_ASN_ENCODING | PKCS_7_ASN_ENCODING;
-
-/// Names no other key: processes come and go, and so do credentials within one.
-std::wstring fresh_container() {
-    static volatile LONG count = 0;
-    wchar_t name[64];
-    std::swprintf(name, std::size(name), L"wnbd-%lu-%lld-%ld", ::GetCurrentProcessId(),
-                  static_cast<long long>(::GetTickCount64()), ::InterlockedIncrement(&count));
-    return name;
-}
 
 /// A structure of crypt32's, which lives as long as its bytes.
 Bytes decode(const char* type, const Bytes& der) {
@@ -72,42 +62,6 @@ Result<Bytes, Fault> read_key(const std::string& key_file) {
     return Failure{file_fault(key_file, "it holds no private key in PEM form")};
 }
 
-bool join(const CERT_CONTEXT& certificate, const CRYPT_KEY_PROV_INFO& info) {
-    return ::CertSetCertificateContextProperty(&certificate, CERT_KEY_PROV_INFO_PROP_ID, 0,
-                                               &info) != 0;
-}
-
-/// Into the newer key store, which signs for TLS 1.3 and knows elliptic curves.
-bool import_newer(const Bytes& pkcs8, std::wstring& container) {
-    NCRYPT_PROV_HANDLE provider = 0;
-    if (::NCryptOpenStorageProvider(&provider, MS_KEY_STORAGE_PROVIDER, 0) != 0) return false;
-    NCryptBuffer name{static_cast<ULONG>((container.size() + 1) * sizeof(wchar_t)),
-                      NCRYPTBUFFER_PKCS_KEY_NAME, container.data()};
-    NCryptBufferDesc parameters{NCRYPTBUFFER_VERSION, 1, &name};
-    NCRYPT_KEY_HANDLE key = 0;
-    const auto status =
-        ::NCryptImportKey(provider, 0, NCRYPT_PKCS8_PRIVATE_KEY_BLOB, &parameters, &key,
-                          const_cast<BYTE*>(pkcs8.data()), static_cast<DWORD>(pkcs8.size()),
-                          NCRYPT_SILENT_FLAG | NCRYPT_OVERWRITE_KEY_FLAG);
-    if (status == 0) ::NCryptFreeObject(key);
-    ::NCryptFreeObject(provider);
-    return status == 0;
-}
-
-/// Into the older one: RSA, in CryptoAPI's own form.
-bool import_older(const Bytes& blob, std::wstring& container) {
-    HCRYPTPROV provider = 0;
-    if (::CryptAcquireContextW(&provider, container.c_str(), MS_ENH_RSA_AES_PROV_W, PROV_RSA_AES,
-                               CRYPT_NEWKEYSET | CRYPT_SILENT) == 0)
-        return false;
-    HCRYPTKEY key = 0;
-    const bool imported = ::CryptImportKey(provider, blob.data(), static_cast<DWORD>(blob.size()),
-                                           0, CRYPT_EXPORTABLE, &key) != 0;
-    if (imported) ::CryptDestroyKey(key);
-    ::CryptReleaseContext(provider, 0);
-    return imported;
-}
-
 /// The RSA key as CryptoAPI has it; empty if it is of another kind.
 Bytes rsa_blob(const Bytes& pkcs8) {
     const auto pkcs1 = unwrap_rsa_key(pkcs8);
@@ -134,6 +88,11 @@ bool belongs_in_store(const CERT_CONTEXT& certificate) {
                                                           nullptr, &key, &spec, &release) != 0;
     if (good && release != 0) ::NCryptFreeObject(key);
     return good;
+}
+
+std::string no_store(DWORD status, bool curve) {
+    const auto why = "Windows's key store does not take it: " + status_text(status);
+    return curve ? why + "; make the client's key an RSA key, which every Windows takes" : why;
 }
 
 /// Where the certificate's key is, if it has one.
@@ -179,28 +138,6 @@ Result<Identity, Fault> load_pfx(const std::string& file) {
 
 }  // namespace
 
-StoredKey::StoredKey(const CRYPT_KEY_PROV_INFO& info)
-    : container_(info.pwszContainerName),
-      provider_(info.pwszProvName != nullptr ? info.pwszProvName : L""),
-      type_(info.dwProvType) {}
-
-StoredKey::~StoredKey() {
-    if (container_.empty()) return;
-    if (type_ != 0) {
-        HCRYPTPROV none = 0;
-        ::CryptAcquireContextW(&none, container_.c_str(),
-                               provider_.empty() ? nullptr : provider_.c_str(), type_,
-                               CRYPT_DELETEKEYSET | CRYPT_SILENT);
-        return;
-    }
-    NCRYPT_PROV_HANDLE provider = 0;
-    if (::NCryptOpenStorageProvider(&provider, provider_.c_str(), 0) != 0) return;
-    NCRYPT_KEY_HANDLE key = 0;
-    if (::NCryptOpenKey(provider, &key, container_.c_str(), 0, NCRYPT_SILENT_FLAG) == 0)
-        ::NCryptDeleteKey(key, NCRYPT_SILENT_FLAG);
-    ::NCryptFreeObject(provider);
-}
-
 Result<StoredKey, Fault> import_key(const CERT_CONTEXT& certificate, const std::string& cert_file,
                                     const std::string& key_file) {
     const auto pkcs8 = read_key(key_file);
@@ -209,27 +146,13 @@ Result<StoredKey, Fault> import_key(const CERT_CONTEXT& certificate, const std::
     if (!rsa.empty() && !belongs(certificate, rsa))
         return Failure{key_mismatch_fault(key_file, cert_file)};
 
-    auto container = fresh_container();
-    std::wstring provider;
-    CRYPT_KEY_PROV_INFO info{};
-    info.pwszContainerName = container.data();
-    if (import_newer(pkcs8.value(), container)) {
-        provider = MS_KEY_STORAGE_PROVIDER;
-    } else if (!rsa.empty() && import_older(rsa, container)) {
-        provider = MS_ENH_RSA_AES_PROV_W;
-        info.dwProvType = PROV_RSA_AES;
-        info.dwKeySpec = AT_KEYEXCHANGE;
-    } else {
-        return Failure{file_fault(
-            key_file, "Windows's key store does not take it: " + status_text(::GetLastError()))};
-    }
-    info.pwszProvName = provider.data();
-    StoredKey stored(info);
-    if (!join(certificate, info))
+    auto stored = store_key(pkcs8.value(), rsa);
+    if (!stored) return Failure{file_fault(key_file, no_store(stored.error(), rsa.empty()))};
+    if (!stored.value().join(certificate))
         return Failure{failed_fault("the client key: " + status_text(::GetLastError()))};
     if (rsa.empty() && !belongs_in_store(certificate))
         return Failure{key_mismatch_fault(key_file, cert_file)};
-    return stored;
+    return std::move(stored.value());
 }
 
 Result<Identity, Fault> load_identity(const std::string& cert_file, const std::string& key_file) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "nbd/socket.h"
+#include "nbd/tls_text.h"
 
 namespace wnbd::nbd {
 namespace {
@@ -46,6 +47,8 @@ class Opening {
             }
             if (auto fault = send_all(); fault.code != FaultCode::none) return fault;
             if (step.value()) return {};
+            // A server that talks without end gets no more time than one that is silent.
+            if (std::chrono::steady_clock::now() >= deadline_) return timed_out();
             if (auto fault = receive_some(); fault.code != FaultCode::none) return fault;
         }
     }
@@ -93,8 +96,7 @@ class Opening {
 
     [[nodiscard]] Fault carrier_fault(const IoResult& result) const {
         auto truncated = session_.truncated();
-        if (result.status == Status::closed ||
-            truncated.code == FaultCode::tls_client_certificate_wanted)
+        if (result.status == Status::closed || tls::concerns_client_certificate(truncated))
             return truncated;
         if (auto fault = carrier_.failure(); fault.code != FaultCode::none) return fault;
         return {.code = FaultCode::socket_failed,
@@ -151,7 +153,10 @@ IoResult TlsStream::receive(std::span<const IoSlice> slices) noexcept {
         if (!got) return fail(got.error());
         maybe_more_ = got.value().more;
         if (got.value().state == TlsSession::Incoming::data) return {.bytes = got.value().bytes};
-        if (got.value().state == TlsSession::Incoming::closed) return {.status = Status::closed};
+        if (got.value().state == TlsSession::Incoming::closed) {
+            if (refused()) return {.status = Status::failed};
+            return {.status = Status::closed};
+        }
 
         const auto window = session_->receive_window();
         const IoSlice slice{window.data(), window.size()};
@@ -188,12 +193,16 @@ void TlsStream::shut_down_send() noexcept {
     carrier_->shut_down_send();
 }
 
+/// A server that verifies after the handshake hangs up, be it by a reset or with a farewell.
+bool TlsStream::refused() noexcept {
+    auto fault = session_->truncated();
+    if (!tls::concerns_client_certificate(fault)) return false;
+    (void)fail(std::move(fault));
+    return true;
+}
+
 IoResult TlsStream::carrier_failed(const IoResult& result) noexcept {
-    // A server that verifies after the handshake hangs up, be it by a reset.
-    if (result.status == Status::failed)
-        if (auto fault = session_->truncated();
-            fault.code == FaultCode::tls_client_certificate_wanted)
-            (void)fail(std::move(fault));
+    if (result.status == Status::failed) (void)refused();
     return result;
 }
 

@@ -46,6 +46,8 @@ class TlsStream final : public Stream {
     [[nodiscard]] std::string description() const { return session_->description(); }
 
   private:
+    /// The end of the connection is about our certificate: then failure() says so.
+    bool refused() noexcept;
     IoResult carrier_failed(const IoResult& result) noexcept;
     IoResult fail(Fault fault) noexcept;
 

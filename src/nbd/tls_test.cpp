@@ -152,6 +152,18 @@ TEST(Tls, AMissingClientCertificateIsSaid) {
     }
 }
 
+TEST(Tls, AClientCertificateThatIsRefusedIsSaid) {
+    auto settings = folder_settings();
+    settings.client_cert = in("other/client-cert.pem");
+    settings.client_key = in("other/client-key.pem");
+    for (const char* version : {only_12, only_13}) {
+        const auto outcome =
+            connect({.priority = version, .client = GNUTLS_CERT_REQUIRE}, settings);
+        EXPECT_EQ(outcome.fault.code, FaultCode::tls_client_certificate_refused) << version;
+        EXPECT_THAT(describe(outcome.fault), HasSubstr("comes from a CA that the server trusts"));
+    }
+}
+
 TEST(Tls, APreSharedKeyNeedsNoCertificate) {
     for (const char* version : {"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ECDHE-PSK:+DHE-PSK:+PSK",
                                 "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK:+DHE-PSK"}) {
@@ -250,6 +262,23 @@ TEST(Tls, AFolderGivesWhatIsInIt) {
     EXPECT_EQ(all.client_key, in("client-key.pem"));
     EXPECT_EQ(folder_settings(in("lonely")).client_cert, "");
     EXPECT_EQ(folder_settings(in("revoked")).crl_file, in("revoked/ca-crl.pem"));
+}
+
+TEST(Tls, AFarewellInsteadOfAWordSaysThatACertificateIsMissed) {
+    for (const char* version : {only_12, only_13}) {
+        TlsServer server({.priority = version, .client = GNUTLS_CERT_REQUEST});
+        auto opened = TlsStream::open(std::make_unique<ServerStream>(server),
+                                      TlsCredentials::load(folder_settings(in("lonely"))).value(),
+                                      "localhost", steady_clock::now() + std::chrono::seconds(60));
+        ASSERT_TRUE(opened.ok());
+        auto& stream = *opened.value();
+        server.pump();
+        server.say_goodbye();
+        std::uint8_t byte = 0;
+        const IoSlice into{&byte, 1};
+        EXPECT_EQ(stream.receive({&into, 1}).status, IoResult::Status::failed);
+        EXPECT_EQ(stream.failure().code, FaultCode::tls_client_certificate_wanted) << version;
+    }
 }
 
 /// A server that says something else than TLS, or nothing.

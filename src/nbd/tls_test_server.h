@@ -77,7 +77,7 @@ class TlsServer {
             must(::gnutls_certificate_set_x509_trust_file(x509_, ca.c_str(), GNUTLS_X509_FMT_PEM));
             must(::gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, x509_));
             ::gnutls_certificate_server_set_request(session_, options.client);
-            if (options.client != GNUTLS_CERT_IGNORE)
+            if (options.client == GNUTLS_CERT_REQUIRE)
                 ::gnutls_session_set_verify_cert(session_, nullptr, 0);
         }
         ::gnutls_transport_set_ptr(session_, this);

@@ -76,6 +76,22 @@ constexpr std::pair<unsigned, std::string_view> alert_names[] = {
 constexpr const char* certificate_wanted =
     "the server wants a client certificate: put client-cert.pem and client-key.pem into the folder "
     "of the TLS certificates";
+constexpr const char* certificate_perhaps_wanted =
+    "TLS ended before the server said anything over it: if it wants a client certificate, put "
+    "client-cert.pem and client-key.pem into the folder of the TLS certificates";
+
+constexpr const char* certificate_refused =
+    "the server does not accept the client certificate: check that it comes from a CA that the "
+    "server trusts";
+constexpr const char* certificate_perhaps_refused =
+    "the server ended TLS: it may not accept the client certificate; check that it comes from a CA "
+    "that the server trusts";
+
+/// Alerts about the peer's certificate, which is ours (RFC 8446, 6.2).
+bool about_certificate(unsigned alert) noexcept {
+    constexpr unsigned alerts[] = {42, 43, 44, 45, 46, 48, 49, 116};
+    return std::ranges::find(alerts, alert) != std::end(alerts);
+}
 
 std::string day(std::int64_t when) {
     const auto seconds = static_cast<std::time_t>(when);
@@ -97,11 +113,18 @@ std::string_view alert_name(unsigned alert) noexcept {
     return found == std::end(alert_names) ? "unknown alert" : found->second;
 }
 
-Fault alert_fault(unsigned alert, Missed client_certificate) {
+Fault alert_fault(unsigned alert, Asked client_certificate) {
     constexpr unsigned certificate_required = 116;
     const auto which =
         "the alert '" + std::string(alert_name(alert)) + "' (" + std::to_string(alert) + ")";
-    if (alert == certificate_required || client_certificate == Missed::yes)
+    if (client_certificate == Asked::shown) {
+        const auto* const text =
+            about_certificate(alert) ? certificate_refused : certificate_perhaps_refused;
+        return {.code = FaultCode::tls_client_certificate_refused,
+                .got = alert,
+                .text = text + (" (it sent " + which + ")")};
+    }
+    if (alert == certificate_required || client_certificate == Asked::missed)
         return {.code = FaultCode::tls_client_certificate_wanted,
                 .got = alert,
                 .text = certificate_wanted + (" (it sent " + which + ")")};
@@ -109,15 +132,26 @@ Fault alert_fault(unsigned alert, Missed client_certificate) {
         .code = FaultCode::tls_alert, .got = alert, .text = "the server ended TLS with " + which};
 }
 
-Fault truncated_fault(Phase phase, Missed client_certificate) {
+Fault truncated_fault(Phase phase, Asked client_certificate) {
     // A server that verifies after the handshake just hangs up.
-    if (client_certificate == Missed::yes)
+    if (client_certificate == Asked::missed)
         return {.code = FaultCode::tls_client_certificate_wanted, .text = certificate_wanted};
+    if (client_certificate == Asked::perhaps)
+        return {.code = FaultCode::tls_client_certificate_wanted,
+                .text = certificate_perhaps_wanted};
+    if (client_certificate == Asked::shown)
+        return {.code = FaultCode::tls_client_certificate_refused,
+                .text = certificate_perhaps_refused};
     if (phase == Phase::handshake)
         return {.code = FaultCode::tls_truncated,
                 .text = "the server closed the connection during the TLS handshake"};
     return {.code = FaultCode::tls_truncated,
             .text = "the connection was cut: it ended without TLS's farewell"};
+}
+
+bool concerns_client_certificate(const Fault& fault) noexcept {
+    return fault.code == FaultCode::tls_client_certificate_wanted ||
+           fault.code == FaultCode::tls_client_certificate_refused;
 }
 
 Fault wrong_name_fault(const std::string& names, const std::string& hostname) {

@@ -14,15 +14,23 @@ namespace wnbd::nbd::tls {
 /// The registered name of an alert (RFC 8446, 6): "handshake failure"; "unknown alert" for others.
 [[nodiscard]] std::string_view alert_name(unsigned alert) noexcept;
 
-/// A certificate of ours that the server asked for and did not get, and nothing of use has come
-/// from it since.
-enum class Missed : bool { no, yes };
+/// Whether the server has asked for a certificate of ours and nothing of use has come from it
+/// since.
+enum class Asked : std::uint8_t {
+    no,
+    perhaps,  // that is not known, and it has got none
+    missed,   // it has got none
+    shown,    // it has got ours, or perhaps has
+};
 
 /// The server ended TLS with this alert.
-[[nodiscard]] Fault alert_fault(unsigned alert, Missed client_certificate);
+[[nodiscard]] Fault alert_fault(unsigned alert, Asked client_certificate);
 /// The connection ended without a close_notify: in the handshake, or later.
 enum class Phase : bool { handshake, established };
-[[nodiscard]] Fault truncated_fault(Phase phase, Missed client_certificate);
+[[nodiscard]] Fault truncated_fault(Phase phase, Asked client_certificate);
+
+/// Says more than the system's error of the same end does.
+[[nodiscard]] bool concerns_client_certificate(const Fault& fault) noexcept;
 
 /// `names`: whom the certificate is for, as far as it says.
 [[nodiscard]] Fault wrong_name_fault(const std::string& names, const std::string& hostname);

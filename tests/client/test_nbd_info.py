@@ -14,6 +14,7 @@ from tests.client.test_without_driver import Prefix
 from tests.lab.servers import Nbdkit, free_port
 
 MIB = 1 << 20
+CERTIFICATES = pathlib.Path(__file__).resolve().parents[1] / "tls" / "make_certificates.sh"
 NOT_SUPPORTED = 50
 
 
@@ -45,7 +46,8 @@ class NbdInfo:
             said = self.answer(server.uri + "disk")
             _, table, _ = self.info(server.uri + "disk")
         self.assertEqual(said["Server"], f"127.0.0.1:{server.port}")
-        self.assertEqual((said["ExportName"], said["Size"], said["Tls"]), ("disk", 16 * MIB, False))
+        self.assertEqual((said["ExportName"], said["Size"]), ("disk", 16 * MIB))
+        self.assertEqual((said["Tls"], said["TlsSession"]), (False, ""))
         self.assertEqual((said["MinimumBlock"], said["PreferredBlock"], said["MaximumPayload"]),
                          (512, 4096, MIB))
         self.assertEqual(said["Replies"], "structured")
@@ -56,6 +58,17 @@ class NbdInfo:
         lines = dict(line.split(" : ", 1) for line in table.splitlines())
         self.assertEqual(lines["Size          "], str(16 * MIB))
         self.assertEqual(lines["Flags         "].split(", "), said["Flags"])
+
+    def test_which_tls_it_is(self):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["sh", CERTIFICATES, folder], check=True)
+            with Nbdkit("--tls=require", f"--tls-certificates={folder}", "memory", "1M") as server:
+                uri = server.uri.replace("nbd://", "nbds://") + "?tls-verify-peer=0"
+                said = self.answer(uri)
+                _, table, _ = self.info(uri)
+        self.assertIs(said["Tls"], True)
+        self.assertRegex(said["TlsSession"], r"\ATLS 1\.[23], AES-\d+-GCM\Z")
+        self.assertRegex(table, r"\nTls            : 1\nTlsSession     : " + said["TlsSession"] + r"\n")
 
     def test_the_map_of_an_export(self):
         # A megabyte of data within holes.
@@ -113,7 +126,7 @@ class NativeNbdInfo(NbdInfo, unittest.TestCase):
                 place = f"127.0.0.1:{server.port}/"
                 for uri in (f"nbds://alice@{place}?tls-psk-file={keys}",
                             f"nbd://{place}?tls=prefer&tls-username=alice&tls-psk-file={keys}"):
-                    self.assertIs(self.answer(uri)["Tls"], True)
+                    self.assertRegex(self.answer(uri)["TlsSession"], r"\ATLS 1\.3, (AES|CHACHA)")
                 code, out, err = self.info("nbd://" + place)
                 self.assertEqual((code, out), (1, ""))
                 self.assertIn("TLS", err)

@@ -9,11 +9,14 @@
 #   FOLDER/revoked   FOLDER's CA and its revocation of FOLDER's server
 #   FOLDER/lonely    FOLDER's CA alone: no client certificate
 #   FOLDER/pfx       FOLDER's CA, the client as PFX without a password
+#   FOLDER/curve     a CA, a server and a client, all with keys on elliptic curves
+#   FOLDER/curve-lonely  its CA alone
 set -eu
 cd "$1"
-mkdir -p other expired future elsewhere revoked lonely pfx
+mkdir -p other expired future elsewhere revoked lonely pfx curve curve-lonely
 
 key() { certtool --generate-privkey --key-type=rsa --bits=2048 --no-text --outfile "$1" 2>/dev/null; }
+curve_key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
 
 # sign FOLDER NAME TEMPLATE-LINES: FOLDER/NAME-cert.pem over NAME-key.pem, by the CA in $ca.
 sign() {
@@ -23,8 +26,7 @@ sign() {
         --load-ca-privkey "$ca/ca-key.pem" --outfile "$1/$2-cert.pem" 2>/dev/null
     rm "$1/template"
 }
-authority() {
-    key "$1/ca-key.pem"
+self_sign() {
     printf 'cn = "%s"\nca\ncert_signing_key\ncrl_signing_key\nexpiration_days = 3650\n' "$2" >"$1/template"
     certtool --generate-self-signed --no-text --template "$1/template" \
         --load-privkey "$1/ca-key.pem" --outfile "$1/ca-cert.pem" 2>/dev/null
@@ -42,8 +44,10 @@ dns_name = "localhost"
 ip_address = "127.0.0.1"
 ip_address = "::1"'
 
-authority . "the tests' authority"
-authority other "another authority"
+key ca-key.pem
+self_sign . "the tests' authority"
+key other/ca-key.pem
+self_sign other "another authority"
 key server-key.pem
 key client-key.pem
 cp client-key.pem other/
@@ -71,6 +75,17 @@ sign elsewhere server "cn = \"elsewhere.example\"
 dns_name = \"elsewhere.example\"
 $server_use
 expiration_days = 3650"
+
+curve_key curve/ca-key.pem
+self_sign curve "an authority on a curve"
+curve_key curve/server-key.pem
+curve_key curve/client-key.pem
+ca=curve
+sign curve server "$local_names
+$server_use
+expiration_days = 3650"
+sign curve client "$client_use"
+cp curve/ca-cert.pem curve-lonely/
 
 printf 'crl_next_update = 3650\ncrl_number = 1\n' >template
 certtool --generate-crl --no-text --template template --load-ca-certificate ca-cert.pem \
