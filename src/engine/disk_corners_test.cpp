@@ -63,6 +63,7 @@ TEST_F(DiskCornersTest, AnAtomicRequestThatWasHandedBackAndAbortedBlocksNobody) 
     disk.return_unfetched(*take());
     EXPECT_TRUE(disk.abort(&atomic, {}, wait).finished);
     serve();
+    EXPECT_EQ(command.completions, 1u);
     EXPECT_TRUE(command.succeeded());
 }
 

@@ -92,7 +92,9 @@ TEST_F(EndingsTest, AResetOfAUnitLeavesWritesOfOthersGathering) {
     initiator.send(initiator.task_management(TaskFunction::logical_unit_reset));
     EXPECT_EQ(response(), TaskResponse::complete);
     initiator.answer_r2t(r2t, pattern(512), 512);
-    EXPECT_EQ(initiator.gather(write.task_tag).status, Status::good);
+    const Outcome outcome = initiator.gather(write.task_tag);
+    EXPECT_TRUE(outcome.answered);
+    EXPECT_EQ(outcome.status, Status::good);
 }
 
 TEST_F(EndingsTest, AResetOfTheTargetReachesEveryUnit) {

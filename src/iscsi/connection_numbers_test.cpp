@@ -222,7 +222,7 @@ TEST_F(NumbersTest, WhatACommandWithoutADirectionWouldMoveIsItsResidual) {
 TEST_F(NumbersTest, AnAcaAttributeIsRefused) {
     log_in();
     auto command = read();
-    command.flags |= 4;
+    command.flags = Initiator::reads | 0x80 | 4;
     EXPECT_EQ(initiator.run(command).sense, 0x050E03U);
     expect_alive();
 }
