@@ -83,7 +83,7 @@ class Client final : private ConnectionSink {
     [[nodiscard]] Fault attach(unsigned index, std::unique_ptr<Stream> stream,
                                const Agreement& agreement, TimePoint now);
     /// The connection's step() said that it is over.
-    void detached(unsigned index, TimePoint now);
+    void detached(unsigned index, TimePoint now) noexcept;
 
     /// What is to be done next.
     struct Chore {
@@ -96,8 +96,8 @@ class Client final : private ConnectionSink {
         std::optional<TimePoint> next{};
     };
     /// Connects, looks after deadlines, keep-alive, and endings.
-    [[nodiscard]] Chore look_after(TimePoint now);
-    void dial_failed(Fault fault, TimePoint now);
+    [[nodiscard]] Chore look_after(TimePoint now) noexcept;
+    void dial_failed(const Fault& fault, TimePoint now) noexcept;
 
     enum class Phase : std::uint8_t {
         fresh,     // before the first attach()
@@ -114,7 +114,7 @@ class Client final : private ConnectionSink {
         unsigned connections = 0;  // that are up
         std::uint64_t size = 0;    // bytes
     };
-    [[nodiscard]] Status status() const;
+    [[nodiscard]] Status status() const noexcept;
 
     /// Takes nothing any more. What waits completes with error_shutdown; says DISC where nothing is
     /// in flight, else cuts, and what is in flight completes as disconnected. Idempotent. The
@@ -152,16 +152,16 @@ class Client final : private ConnectionSink {
     void finish_all(Chain& chain, Outcome outcome) noexcept;
 
     // Phases, under the state's lock.
-    void break_off(Fault fault, TimePoint now);
+    void break_off(const Fault& fault, TimePoint now) noexcept;
     void end_connections(const Fault& fault, Connection::Ending how) noexcept;
     void all_detached(Chain& over) noexcept;
     void end_line(Outcome outcome, Chain& over) noexcept;
     void advance_time(TimePoint now) noexcept;
-    [[nodiscard]] Mask check_connections(TimePoint now);
-    [[nodiscard]] Mask look_after_online(Chore& chore, TimePoint now);
-    void join(Chore& chore, TimePoint now);
-    void look_after_breaking(Chore& chore, TimePoint now);
-    void look_after_down(Chore& chore, TimePoint now, Chain& over);
+    [[nodiscard]] Mask check_connections(TimePoint now) noexcept;
+    [[nodiscard]] Mask look_after_online(Chore& chore, TimePoint now) noexcept;
+    void join(Chore& chore, TimePoint now) noexcept;
+    void look_after_breaking(Chore& chore, TimePoint now) noexcept;
+    void look_after_down(Chore& chore, TimePoint now, Chain& over) noexcept;
     [[nodiscard]] Fault check_first(const Agreement& agreement, TimePoint now);
     [[nodiscard]] Fault check_join(unsigned index, const Agreement& agreement) const;
 

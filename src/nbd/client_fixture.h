@@ -100,7 +100,7 @@ struct Fixture {
         auto& connection = client.connection(index);
         for (int i = 0; i < 8; ++i) {
             const auto ready = connection.stream().wait(connection.wants());
-            if (connection.step(ready) == Connection::Step::goes_on) continue;
+            if (connection.step(ready) != Connection::Step::over) continue;
             client.detached(index, now);
             attached[index] = false;
             return;

@@ -87,29 +87,29 @@ Fault Client::check_join(unsigned index, const Agreement& agreement) const {
             .text = "its size or what it allows differs from the first connection's"};
 }
 
-void Client::dial_failed(Fault fault, TimePoint now) {
+void Client::dial_failed(const Fault& fault, TimePoint now) noexcept {
     const std::lock_guard lock(state_lock_);
     dialling_ = false;
     if (std::exchange(joining_, false))
         join_again_ = now + limits_.reconnect.delay_max;
     else
-        recovery_.attempt_failed(now, std::move(fault));
+        recovery_.attempt_failed(now, fault);
 }
 
 // Going.
 
-void Client::detached(unsigned index, TimePoint now) {
+void Client::detached(unsigned index, TimePoint now) noexcept {
     Chain over;
     std::unique_ptr<Stream> stream;  // its end may take a moment, and holds up nobody
     {
         const std::lock_guard lock(state_lock_);
         auto& connection = *lanes_[index].connection;
-        auto fault = connection.fault();
+        const auto fault = connection.fault();
         stream = connection.detach([this](void* cookie) noexcept {
             unanswered_.push_back(*static_cast<Request*>(cookie));
         });
         --attached_;
-        if (phase_ == Phase::online) break_off(std::move(fault), now);
+        if (phase_ == Phase::online) break_off(fault, now);
         if (attached_ == 0) all_detached(over);
     }
     finish_all(over, disconnected);
@@ -117,13 +117,13 @@ void Client::detached(unsigned index, TimePoint now) {
 
 /// The incarnation is over. Its connections are still read until the server ends them, or for a
 /// while: what it may still be doing then can't mix with what its successor is told.
-void Client::break_off(Fault fault, TimePoint now) {
+void Client::break_off(const Fault& fault, TimePoint now) noexcept {
     phase_ = Phase::breaking;
     waiting_ |= offline;
     recovery_.lost(now, fault);
     end_connections(fault,
                     recovery_.state() == Recovery::State::gave_up ? Ending::hard : Ending::orderly);
-    fault_ = std::move(fault);
+    fault_ = fault;
     break_end_ = now + limits_.linger;
 }
 
@@ -191,7 +191,7 @@ void Client::close(TimePoint now) noexcept {
 
 // Looking after.
 
-Client::Chore Client::look_after(TimePoint now) {
+Client::Chore Client::look_after(TimePoint now) noexcept {
     Chore chore;
     Chain over;
     Mask silent = 0;
@@ -226,7 +226,7 @@ void Client::advance_time(TimePoint now) noexcept {
 }
 
 /// Returns which connections should be asked for a sign of life.
-Client::Mask Client::look_after_online(Chore& chore, TimePoint now) {
+Client::Mask Client::look_after_online(Chore& chore, TimePoint now) noexcept {
     const Mask silent = check_connections(now);
     if (phase_ != Phase::online) {
         look_after_breaking(chore, now);
@@ -238,14 +238,14 @@ Client::Mask Client::look_after_online(Chore& chore, TimePoint now) {
 }
 
 /// Asks for a further connection, when it is time for one.
-void Client::join(Chore& chore, TimePoint now) {
+void Client::join(Chore& chore, TimePoint now) noexcept {
     if (now < join_again_) return bring_forward(chore.next, join_again_);
     dialling_ = joining_ = true;
     chore.dial = address_;
     chore.index = attached_;
 }
 
-Client::Mask Client::check_connections(TimePoint now) {
+Client::Mask Client::check_connections(TimePoint now) noexcept {
     Mask silent = 0;
     const auto silence_max = limits_.request_time_max;
     for (unsigned index = 0; index < attached_; ++index) {
@@ -266,7 +266,7 @@ Client::Mask Client::check_connections(TimePoint now) {
     return silent;
 }
 
-void Client::look_after_breaking(Chore& chore, TimePoint now) {
+void Client::look_after_breaking(Chore& chore, TimePoint now) noexcept {
     chore.abandon_dial = dialling_;
     recovery_.tick(now);
     if (now >= break_end_ || (!closing_ && recovery_.state() == Recovery::State::gave_up))
@@ -276,7 +276,7 @@ void Client::look_after_breaking(Chore& chore, TimePoint now) {
     if (!closing_) bring_forward(chore.next, recovery_.gives_up_at());
 }
 
-void Client::look_after_down(Chore& chore, TimePoint now, Chain& over) {
+void Client::look_after_down(Chore& chore, TimePoint now, Chain& over) noexcept {
     // A further connection of the last incarnation: its dial is of no use any more.
     const bool useless = joining_;
     const auto address = dialling_ ? std::nullopt : recovery_.due(now);
@@ -296,7 +296,7 @@ void Client::look_after_down(Chore& chore, TimePoint now, Chain& over) {
     chore.next = recovery_.next();
 }
 
-Client::Status Client::status() const {
+Client::Status Client::status() const noexcept {
     const std::lock_guard lock(state_lock_);
     Status status{.phase = phase_,
                   .fault = fault_,

@@ -9,6 +9,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using Phase = Client::Phase;
+using Step = Connection::Step;
 
 /// How often close() looks whether requests are still in flight.
 constexpr milliseconds drain_poll{2};
@@ -25,6 +26,8 @@ ClientLimits limits_of(const ClientOptions& options) {
             .write_through = options.write_through,
             .reconnect = options.reconnect};
 }
+
+const Fault no_memory{.code = FaultCode::connect_failed, .text = "out of memory"};
 
 std::string seconds(Clock::duration time) {
     const auto tenths = std::chrono::duration_cast<milliseconds>(time).count() / 100;
@@ -106,8 +109,10 @@ void ClientShell::read(unsigned index) noexcept {
             changed_.wait(lock, [&] { return readers_[index].attached || stopping_; });
             if (!std::exchange(readers_[index].attached, false)) return;
         }
-        while (connection.step(connection.stream().wait(connection.wants())) ==
-               Connection::Step::goes_on) {
+        for (auto step = Step::goes_on; step != Step::over;) {
+            step = connection.step(connection.stream().wait(connection.wants()));
+            // Whoever still sends finds out as soon as it runs.
+            if (step == Step::ending) std::this_thread::yield();
         }
         client_->detached(index, Clock::now());
         poke();
@@ -130,10 +135,9 @@ void ClientShell::keep() noexcept {
         report_state(client_->status());
         lock.lock();
         if (chore.abandon_dial && attempt_ != nullptr) attempt_->abandon();
-        if (chore.dial) {
-            dial_job_ = Dial{*chore.dial, chore.index};
-            attempt_ = std::make_shared<Attempt>();
-            if (chore.index > 0) attempt_->pin(peer_);
+        if (chore.dial && !ask_for_dial({*chore.dial, chore.index})) {
+            client_->dial_failed(no_memory, Clock::now());
+            poked_ = true;
         }
         changed_.notify_all();
         const auto awake = [this] { return poked_ || stopping_; };
@@ -142,6 +146,19 @@ void ClientShell::keep() noexcept {
         else
             changed_.wait(lock, awake);
     }
+}
+
+/// Under the lock. False: there is no memory for it.
+bool ClientShell::ask_for_dial(const Dial& job) noexcept {
+    try {
+        auto attempt = std::make_shared<Attempt>();
+        if (job.index > 0) attempt->pin(peer_);
+        attempt_ = std::move(attempt);
+    } catch (const std::exception&) {
+        return false;
+    }
+    dial_job_ = job;
+    return true;
 }
 
 void ClientShell::dial_when_asked() noexcept {
@@ -166,9 +183,9 @@ void ClientShell::dial(const Dial& job, Attempt& attempt) noexcept {
             report_failed_attempt(job, fault);
     } catch (const std::exception&) {
         // No memory, or no thread: an attempt has failed, and the next may do better.
-        fault = {.code = FaultCode::connect_failed, .text = "out of memory"};
+        fault = no_memory;
     }
-    if (fault.code != FaultCode::none) client_->dial_failed(std::move(fault), Clock::now());
+    if (fault.code != FaultCode::none) client_->dial_failed(fault, Clock::now());
 }
 
 Fault ClientShell::dial_once(const Dial& job, Attempt& attempt) {

@@ -81,6 +81,7 @@ class ClientShell {
     void begin(Connected first, std::size_t address, const Attempt& attempt);
     void read(unsigned index) noexcept;
     void keep() noexcept;
+    [[nodiscard]] bool ask_for_dial(const Dial& job) noexcept;
     void dial_when_asked() noexcept;
     void dial(const Dial& job, Attempt& attempt) noexcept;
     [[nodiscard]] Fault dial_once(const Dial& job, Attempt& attempt);

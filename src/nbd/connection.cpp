@@ -6,8 +6,6 @@
 #include <chrono>
 #include <utility>
 
-#include "nbd/socket.h"
-
 namespace wnbd::nbd {
 namespace {
 
@@ -26,15 +24,6 @@ constexpr std::uint32_t pause_min = 50;   // us
 constexpr std::uint32_t pause_max = 100;  // us
 /// Receives in one step, at most: what completions admit must go out at last.
 constexpr unsigned receives_max = 4;
-
-Fault stream_fault(const Stream& stream, const char* step, int error) {
-    auto known = stream.failure();
-    if (known.code != FaultCode::none) return known;
-    return {.code = FaultCode::socket_failed,
-            .got = static_cast<std::uint64_t>(error),
-            .step = step,
-            .text = system_error_text(error)};
-}
 
 }  // namespace
 
@@ -149,7 +138,7 @@ bool Connection::send_batch(std::unique_lock<std::mutex>& lock) noexcept {
         send_full_ = true;
         if (stepper_.load(std::memory_order_relaxed) != std::this_thread::get_id()) stream.wake();
     } else {
-        declare_end(stream_fault(stream, "while sending", sent.error), Ending::hard);
+        declare_end(stream.failure_of(sent, "while sending"), Ending::hard);
     }
     return false;
 }
@@ -217,9 +206,7 @@ Connection::Step Connection::step(Ready ready) noexcept {
     if (!ended_) return Step::goes_on;
     if (!sending_) return Step::over;
     // A sender is still at work on buffers that are about to be given back: it will fail soon.
-    lock.unlock();
-    std::this_thread::yield();
-    return Step::goes_on;
+    return Step::ending;
 }
 
 void Connection::receive() noexcept {
@@ -255,7 +242,7 @@ void Connection::receive_ended(const IoResult& got) noexcept {
              .step = parser_.at_boundary() ? "in transmission" : "in the middle of a reply"},
             Ending::hard);
     else
-        declare_end(stream_fault(*stream_, "while receiving", got.error), Ending::hard);
+        declare_end(stream_->failure_of(got, "while receiving"), Ending::hard);
 }
 
 // The end.

@@ -93,8 +93,9 @@ class Connection final : private ReplySink {
     [[nodiscard]] Stream& stream() noexcept { return *stream_; }
     /// What its next wait is for.
     [[nodiscard]] WaitFor wants() noexcept;
-    enum class Step : std::uint8_t { goes_on, over };
-    /// Receives, parses, completes, sends. Over: nothing more will happen; call detach() next.
+    enum class Step : std::uint8_t { goes_on, ending, over };
+    /// Receives, parses, completes, sends. Ending: another thread is about to leave; step again
+    /// soon. Over: nothing more will happen; call detach() next.
     [[nodiscard]] Step step(Ready ready) noexcept;
     /// True within step(), on its thread.
     [[nodiscard]] bool stepped_here() const noexcept {

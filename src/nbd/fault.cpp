@@ -14,6 +14,11 @@ std::string hex(std::uint64_t value) {
     return text;
 }
 
+/// What somebody else said of it.
+std::string said(const Fault& fault) {
+    return fault.text.empty() ? std::string() : ": " + fault.text.string();
+}
+
 std::string got_instead(const Fault& fault) {
     return hex(fault.got) + " instead of " + hex(fault.expected);
 }
@@ -61,7 +66,7 @@ std::string negotiation(const Fault& fault) {
         case FaultCode::no_export_info:
             return "the server acknowledged the export without telling its size";
         case FaultCode::bad_block_size:
-            return std::string("the server's ") + fault.text + " block size of " +
+            return "the server's " + fault.text.string() + " block size of " +
                    std::to_string(fault.got) + " bytes breaks the protocol's rules";
         case FaultCode::size_zero: return "the export has a size of 0 bytes";
         case FaultCode::size_too_large:
@@ -69,7 +74,7 @@ std::string negotiation(const Fault& fault) {
                    std::to_string(fault.expected) + " are possible";
         case FaultCode::tls_not_offered:
             return "TLS is required, but the server does not offer it" +
-                   (fault.text.empty() ? "" : ": " + fault.text);
+                   said(fault);
         case FaultCode::plain_text_before_tls:
             return "the server sent " + std::to_string(fault.got) +
                    " bytes in plain text after it agreed to TLS: somebody may be in between";
@@ -77,7 +82,7 @@ std::string negotiation(const Fault& fault) {
             return "the server speaks only the plain newstyle negotiation, which can open an "
                    "export but tells nothing about it";
         case FaultCode::unasked_context:
-            return "the server selected the metadata context '" + fault.text +
+            return "the server selected the metadata context '" + fault.text.string() +
                    "', which was not asked for";
         default: return {};
     }
@@ -132,22 +137,21 @@ std::string printable(std::string_view text) {
 }
 
 std::string describe(const Fault& fault) {
-    const std::string said = fault.text.empty() ? "" : ": " + fault.text;
     switch (fault.code) {
         case FaultCode::none: return "no fault";
         case FaultCode::refused:
             return std::string("the server refused ") + fault.step + ": " + refusal(fault.got) +
-                   " (" + hex(fault.got) + ")" + said;
+                   " (" + hex(fault.got) + ")" + said(fault);
         case FaultCode::hang_up:
             return std::string("the server closed the connection ") + fault.step;
         case FaultCode::server_shutting_down: return "the server is shutting down";
         case FaultCode::timed_out:
             return std::string("no answer within ") + std::to_string(fault.expected) + " ms " +
                    fault.step;
-        case FaultCode::resolve_failed: return "the host's name cannot be resolved" + said;
-        case FaultCode::connect_failed: return "cannot connect" + said;
+        case FaultCode::resolve_failed: return "the host's name cannot be resolved" + said(fault);
+        case FaultCode::connect_failed: return "cannot connect" + said(fault);
         case FaultCode::socket_failed:
-            return std::string("the connection failed ") + fault.step + said;
+            return std::string("the connection failed ") + fault.step + said(fault);
         case FaultCode::name_too_long:
             return "the name has " + std::to_string(fault.got) + " bytes; at most " +
                    std::to_string(fault.expected) + " are allowed";
@@ -161,10 +165,10 @@ std::string describe(const Fault& fault) {
         case FaultCode::tls_truncated:
         case FaultCode::tls_failed:
         case FaultCode::tls_file:
-        case FaultCode::tls_key_mismatch: return fault.text;
-        case FaultCode::unsupported: return "not supported" + said;
+        case FaultCode::tls_key_mismatch: return fault.text.string();
+        case FaultCode::unsupported: return "not supported" + said(fault);
         case FaultCode::closed: return "the connection was closed";
-        case FaultCode::export_changed: return "the export is not the one it was" + said;
+        case FaultCode::export_changed: return "the export is not the one it was" + said(fault);
         default: break;
     }
     const auto text = negotiation(fault);

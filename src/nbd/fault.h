@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "nbd/fault_text.h"
+
 namespace wnbd::nbd {
 
 enum class FaultCode : std::uint8_t {
@@ -68,13 +70,14 @@ enum class FaultCode : std::uint8_t {
     export_changed,  // into what the disk was not built on; the text says how
 };
 
-/// A fault with its numbers. `got` and `expected` mean what describe() says for the code.
+/// A fault with its numbers. `got` and `expected` mean what describe() says for the code. Copies
+/// without allocating.
 struct Fault {
     FaultCode code = FaultCode::none;
     std::uint64_t got = 0;
     std::uint64_t expected = 0;
     const char* step = "";  // a string literal: what was being done; refused: what was asked for
-    std::string text{};     // what the server or the system said, printable characters only
+    FaultText text{};       // what the server or the system said, printable characters only
 };
 
 /// One line for a user, without a full stop or a line end.

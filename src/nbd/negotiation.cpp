@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <array>
 
-#include "nbd/socket.h"
-
 namespace wnbd::nbd {
 namespace {
 
@@ -15,40 +13,28 @@ using Status = IoResult::Status;
 /// How often it is looked whether somebody still waits for the result.
 constexpr milliseconds abandon_poll{50};
 
-Fault failed(const Stream& stream, const Handshake& handshake, int error) {
-    auto known = stream.failure();
-    if (known.code != FaultCode::none) return known;
-    return {.code = FaultCode::socket_failed,
-            .got = static_cast<std::uint64_t>(error),
-            .step = handshake.step(),
-            .text = system_error_text(error)};
-}
-
-enum class Sent : std::uint8_t { all, no_room, failed };
-
-/// Sends what the negotiation has to say.
-Sent send_output(Stream& stream, Handshake& handshake, int& error) {
+/// Sends what the negotiation has to say. Not ok: no room, or a failure.
+IoResult send_output(Stream& stream, Handshake& handshake) {
     while (!handshake.output().empty()) {
         const auto output = handshake.output();
         // The slice is only read: one slice type serves both directions.
         const IoSlice slice{const_cast<std::uint8_t*>(output.data()), output.size()};
         const auto sent = stream.send({&slice, 1});
-        if (sent.status == Status::would_block) return Sent::no_room;
-        error = sent.error;
-        if (sent.status != Status::ok) return Sent::failed;
+        if (sent.status != Status::ok) return sent;
         handshake.sent(sent.bytes);
     }
-    return Sent::all;
+    return {};
 }
 
 }  // namespace
 
 Fault negotiate(Stream& stream, Handshake& handshake, const NegotiationLimits& limits) {
-    int error = 0;
     while (!handshake.done() && !handshake.failed()) {
-        const auto sent = send_output(stream, handshake, error);
-        if (sent == Sent::failed) return failed(stream, handshake, error);
-        if (sent == Sent::all && handshake.wants_tls()) return {};
+        const auto sent = send_output(stream, handshake);
+        const bool no_room = sent.status == Status::would_block;
+        if (sent.status != Status::ok && !no_room)
+            return stream.failure_of(sent, handshake.step());
+        if (!no_room && handshake.wants_tls()) return {};
         const auto left = std::chrono::duration_cast<milliseconds>(
             limits.deadline - std::chrono::steady_clock::now());
         if (left.count() <= 0)
@@ -57,17 +43,17 @@ Fault negotiate(Stream& stream, Handshake& handshake, const NegotiationLimits& l
                     .step = handshake.step()};
         if (limits.abandoned != nullptr && *limits.abandoned) return {.code = FaultCode::closed};
         const auto ready =
-            stream.wait({.room = sent == Sent::no_room, .time_max = std::min(left, abandon_poll)});
+            stream.wait({.room = no_room, .time_max = std::min(left, abandon_poll)});
         if (!ready.readable || handshake.needed() == 0) continue;
         std::array<std::uint8_t, 512> bytes;
         const IoSlice slice{bytes.data(), std::min(bytes.size(), handshake.needed())};
         const auto got = stream.receive({&slice, 1});
         if (got.status == Status::would_block) continue;
         if (got.status == Status::closed) return handshake.hang_up();
-        if (got.status == Status::failed) return failed(stream, handshake, got.error);
+        if (got.status == Status::failed) return stream.failure_of(got, handshake.step());
         handshake.receive(std::span(bytes).first(got.bytes));
     }
-    (void)send_output(stream, handshake, error);
+    (void)send_output(stream, handshake);
     return handshake.fault();
 }
 

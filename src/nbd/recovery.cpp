@@ -67,9 +67,9 @@ Recovery::Recovery(const ReconnectPolicy& policy, std::size_t addresses,
       addresses_(std::max<std::size_t>(addresses, 1)),
       current_(current % addresses_) {}
 
-void Recovery::lost(TimePoint now, Fault fault) {
+void Recovery::lost(TimePoint now, const Fault& fault) noexcept {
     if (state_ != State::online) return;
-    fault_ = std::move(fault);
+    fault_ = fault;
     state_ = State::waiting;
     if (opened_at_ && now - *opened_at_ < policy_.delay) {
         go_on(now);
@@ -93,7 +93,7 @@ void Recovery::go_on(TimePoint now) noexcept {
     delay_ = std::min(delay_ * 2, policy_.delay_max);
 }
 
-std::optional<std::size_t> Recovery::due(TimePoint now) {
+std::optional<std::size_t> Recovery::due(TimePoint now) noexcept {
     tick(now);
     if (state_ != State::waiting || now < next_attempt_) return std::nullopt;
     state_ = State::attempting;
@@ -101,15 +101,15 @@ std::optional<std::size_t> Recovery::due(TimePoint now) {
     return (current_ + offset_) % addresses_;
 }
 
-void Recovery::attempt_failed(TimePoint now, Fault fault) {
+void Recovery::attempt_failed(TimePoint now, const Fault& fault) noexcept {
     if (state_ != State::attempting) return;
-    fault_ = std::move(fault);
+    fault_ = fault;
     state_ = State::waiting;
     go_on(now);
     tick(now);
 }
 
-bool Recovery::opened(TimePoint now) {
+bool Recovery::opened(TimePoint now) noexcept {
     tick(now);
     if (state_ != State::attempting) return false;
     state_ = State::online;

@@ -61,14 +61,14 @@ class Recovery {
     /// policy's delay was none: the round goes on, and so does the time-out from the loss before
     /// it. So a server that dies of a request, again and again, is not asked for ever, and another
     /// address gets its turn.
-    void lost(TimePoint now, Fault fault);
+    void lost(TimePoint now, const Fault& fault) noexcept;
     /// The address that must be tried now; nothing when it is not yet time. With the last good one
     /// begins each round; within a round there is no delay.
-    [[nodiscard]] std::optional<std::size_t> due(TimePoint now);
+    [[nodiscard]] std::optional<std::size_t> due(TimePoint now) noexcept;
     /// Ignored unless attempting.
-    void attempt_failed(TimePoint now, Fault fault);
+    void attempt_failed(TimePoint now, const Fault& fault) noexcept;
     /// False: it had given up meanwhile, the connection is of no use.
-    [[nodiscard]] bool opened(TimePoint now);
+    [[nodiscard]] bool opened(TimePoint now) noexcept;
     /// Must be called when next() has come: gives up when the policy's time is over, also in the
     /// middle of an attempt.
     void tick(TimePoint now) noexcept;

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "nbd/fault_text.h"
 #include "nbd/io_slice.h"
 #include "nbd/stream.h"
 
@@ -19,8 +20,11 @@ using Clock = std::chrono::steady_clock;
 /// The most slices that one send() or receive() takes.
 inline constexpr std::size_t max_slices = Stream::max_slices;
 
-/// What the system says of its error number, in one line.
-[[nodiscard]] std::string system_error_text(int error);
+/// What the system says of its error number, in one line. Allocates nothing.
+[[nodiscard]] FaultText explain_system_error(int error) noexcept;
+[[nodiscard]] inline std::string system_error_text(int error) {
+    return explain_system_error(error).string();
+}
 
 /// A connected stream socket, non-blocking. One thread may send while another receives; shutdown
 /// may come from any thread while the socket lives.

@@ -12,7 +12,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <system_error>
+#include <cstring>
 #include <utility>
 
 #include "nbd/socket.h"
@@ -44,8 +44,9 @@ IoResult failed_call() noexcept {
 
 }  // namespace
 
-std::string system_error_text(int error) {
-    return std::generic_category().message(error);
+FaultText explain_system_error(int error) noexcept {
+    std::array<char, 256> room;
+    return ::strerror_r(error, room.data(), room.size());
 }
 
 IoResult Socket::send(std::span<const IoSlice> slices) noexcept {

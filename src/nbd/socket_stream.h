@@ -24,6 +24,9 @@ class SocketStream final : public Stream {
     void wake() noexcept override;
     void shut_down() noexcept override;
     void shut_down_send() noexcept override;
+    [[nodiscard]] FaultText explain(int error) const noexcept override {
+        return explain_system_error(error);
+    }
 
   private:
     struct System;  // what the operating system needs for it

@@ -8,9 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdio>
+#include <string_view>
 #include <utility>
 
-#include "nbd/fault.h"
 #include "nbd/socket.h"
 #include "nbd/socket_system.h"
 
@@ -37,16 +38,18 @@ IoResult failed_call() noexcept {
 
 }  // namespace
 
-std::string system_error_text(int error) {
-    char text[256];
+FaultText explain_system_error(int error) noexcept {
+    char text[256] = "";
     auto length =
         ::FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, nullptr,
                          static_cast<DWORD>(error), MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US),
                          text, sizeof text, nullptr);
     while (length > 0 && (text[length - 1] <= ' ' || text[length - 1] == '.'))
         --length;
-    if (length == 0) return "error " + std::to_string(error);
-    return printable({text, length});
+    if (length == 0)
+        length = static_cast<DWORD>(std::snprintf(text, sizeof text, "error %d", error));
+    std::replace_if(text, text + length, [](char byte) { return byte < 0x20 || byte > 0x7e; }, '?');
+    return std::string_view(text, length);
 }
 
 IoResult Socket::send(std::span<const IoSlice> slices) noexcept {

@@ -69,6 +69,18 @@ class Stream {
     /// Why send() or receive() failed, if more is known than the system's number; else the code is
     /// none. Thread-safe.
     [[nodiscard]] virtual Fault failure() const { return {}; }
+    /// What the system says of a number that send() or receive() failed with. Any thread.
+    [[nodiscard]] virtual FaultText explain(int /*error*/) const noexcept { return {}; }
+
+    /// failure(), or else what the number tells; `step`: what was being done.
+    [[nodiscard]] Fault failure_of(const IoResult& result, const char* step) const {
+        auto known = failure();
+        if (known.code != FaultCode::none) return known;
+        return {.code = FaultCode::socket_failed,
+                .got = static_cast<std::uint64_t>(result.error),
+                .step = step,
+                .text = explain(result.error)};
+    }
 };
 
 }  // namespace wnbd::nbd

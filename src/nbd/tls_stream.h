@@ -41,6 +41,9 @@ class TlsStream final : public Stream {
     /// The sender's, as it says a farewell.
     void shut_down_send() noexcept override;
     [[nodiscard]] Fault failure() const override;
+    [[nodiscard]] FaultText explain(int error) const noexcept override {
+        return carrier_->explain(error);
+    }
 
     /// For messages: "TLS 1.3, AES-256-GCM".
     [[nodiscard]] std::string description() const { return session_->description(); }

@@ -147,7 +147,7 @@ void Simulation::dial_over(Fault fault) {
     const auto [index, address] = std::pair(dial_->index, dial_->address);
     dial_.reset();
     if (client_ == nullptr) return dial(index, address);
-    client_->dial_failed(std::move(fault), world_.now());
+    client_->dial_failed(fault, world_.now());
     look_after();
 }
 
