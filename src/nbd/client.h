@@ -109,6 +109,7 @@ class Client final : private ConnectionSink {
     struct Status {
         Phase phase = Phase::fresh;
         Fault fault{};  // why it is not online; of an end, what led to it
+        std::size_t address = 0;  // of the present incarnation, or the last one
         std::uint64_t reconnects = 0;
         unsigned attempts = 0;     // to reconnect, since the loss
         unsigned connections = 0;  // that are up

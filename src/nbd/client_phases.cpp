@@ -300,6 +300,7 @@ Client::Status Client::status() const noexcept {
     const std::lock_guard lock(state_lock_);
     Status status{.phase = phase_,
                   .fault = fault_,
+                  .address = address_,
                   .reconnects = recovery_.reconnects(),
                   .attempts = recovery_.attempts(),
                   .connections = phase_ == Phase::online ? attached_ : 0,

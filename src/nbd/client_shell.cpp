@@ -74,7 +74,6 @@ void ClientShell::begin(Connected first, std::size_t address, const Attempt& att
     const auto agreement = first.agreement;
     peer_ = attempt.peer();
     told_size_ = agreement.info.size;
-    server_ = address;
     readers_.resize(limits_of(options_).connections);
     client_ = std::make_unique<Client>(limits_of(options_), agreement, options_.addresses.size(),
                                        address);
@@ -196,9 +195,7 @@ Fault ClientShell::dial_once(const Dial& job, Attempt& attempt) {
         peer_ = attempt.peer();
     }
     if (!connected) return connected.error();
-    auto fault = adopt(job.index, std::move(connected.value()));
-    if (fault.code == FaultCode::none && job.index == 0) report_return(job.address);
-    return fault;
+    return adopt(job.index, std::move(connected.value()));
 }
 
 /// Gives a connection to the client and a thread to it.
@@ -275,40 +272,69 @@ void ClientShell::observe(ClientObserver* observer) noexcept {
     observer_ = observer;
 }
 
-/// Under the observer's lock.
-void ClientShell::tell(ClientEvent::Kind kind, std::string text) noexcept {
-    if (observer_ != nullptr)
-        observer_->happened({.kind = kind, .size = told_size_, .text = std::move(text)});
+/// Under the observer's lock. That it happened is told even when there is no memory for how.
+template <typename Compose>
+void ClientShell::tell(ClientEvent::Kind kind, Compose&& compose) noexcept {
+    if (observer_ == nullptr) return;
+    ClientEvent event{.kind = kind, .size = told_size_};
+    try {
+        event.text = compose();
+    } catch (const std::exception&) {
+        event.text = "out of memory";  // so short a text needs none
+    }
+    observer_->happened(event);
 }
 
-void ClientShell::report_state(const Client::Status& status) {
+/// The keeper's alone: so losses and returns are told in their order. Between two looks a
+/// connection may have come back and gone again, but not more: without the keeper none is dialled.
+void ClientShell::report_state(const Client::Status& status) noexcept {
     const std::lock_guard lock(observer_lock_);
-    if (status.size != told_size_) {
-        const auto before = std::exchange(told_size_, status.size);
-        tell(ClientEvent::Kind::resized, "the export has " + std::to_string(status.size) +
-                                             " bytes now, and had " + std::to_string(before));
-    }
-    if (status.phase == Phase::fresh || status.phase == told_phase_ ||
-        status.fault.code == FaultCode::closed)
-        return;
-    // Not before: this is asked every second, and then nothing is allocated.
-    const auto endpoint = options_.addresses[server_].endpoint();
-    const auto why = describe(status.fault);
-    const bool known = told_phase_ != Phase::online;
+    if (status.reconnects != told_reconnects_) report_return(status);
+    if (status.size != told_size_) report_size(status.size);
+    if (status.phase != Phase::fresh && status.phase != told_phase_ &&
+        status.fault.code != FaultCode::closed)
+        report_loss(status);
+}
+
+void ClientShell::report_return(const Client::Status& status) noexcept {
+    told_reconnects_ = status.reconnects;
+    told_phase_ = Phase::online;
+    tell(ClientEvent::Kind::returned, [&] {
+        return "connected to " + options_.addresses[status.address].endpoint() + " again after " +
+               seconds(Clock::now() - lost_at_);
+    });
+}
+
+void ClientShell::report_size(std::uint64_t size) noexcept {
+    const auto before = std::exchange(told_size_, size);
+    tell(ClientEvent::Kind::resized, [&] {
+        return "the export has " + std::to_string(size) + " bytes now, and had " +
+               std::to_string(before);
+    });
+}
+
+/// It is not online, or not even coming back any more.
+void ClientShell::report_loss(const Client::Status& status) noexcept {
+    const bool known = std::exchange(told_phase_, status.phase) != Phase::online;
+    const auto loss = [&] {
+        return "lost the connection to " + options_.addresses[status.address].endpoint();
+    };
     if (!known && status.phase != Phase::online) {
         lost_at_ = Clock::now();
         told_attempt_.clear();
         if (reconnects(options_.reconnect))
             tell(ClientEvent::Kind::lost,
-                 "lost the connection to " + endpoint + ", reconnecting: " + why);
+                 [&] { return loss() + ", reconnecting: " + describe(status.fault); });
     }
     if (status.phase == Phase::ended)
-        tell(ClientEvent::Kind::gave_up,
-             known ? "gave up reconnecting after " + seconds(Clock::now() - lost_at_) + ": " + why
-                   : "lost the connection to " + endpoint + ": " + why);
-    told_phase_ = status.phase;
+        tell(ClientEvent::Kind::gave_up, [&] {
+            return (known ? "gave up reconnecting after " + seconds(Clock::now() - lost_at_)
+                          : loss()) +
+                   ": " + describe(status.fault);
+        });
 }
 
+/// The dialler's.
 void ClientShell::report_failed_attempt(const Dial& job, const Fault& fault) {
     const std::lock_guard lock(observer_lock_);
     const auto endpoint = options_.addresses[job.address].endpoint();
@@ -319,21 +345,15 @@ void ClientShell::report_failed_attempt(const Dial& job, const Fault& fault) {
     if (text == told_attempt_ && now - told_attempt_at_ < told_again_after) return;
     told_attempt_ = text;
     told_attempt_at_ = now;
-    tell(ClientEvent::Kind::attempt_failed, std::move(text));
+    tell(ClientEvent::Kind::attempt_failed, [&] { return std::move(text); });
 }
 
-void ClientShell::report_unflushed() {
+void ClientShell::report_unflushed() noexcept {
     const std::lock_guard lock(observer_lock_);
-    tell(ClientEvent::Kind::unflushed,
-         "the last flush did not succeed: what was written and not flushed before may be lost");
-}
-
-void ClientShell::report_return(std::size_t address) {
-    const std::lock_guard lock(observer_lock_);
-    server_ = address;
-    told_phase_ = Phase::online;
-    tell(ClientEvent::Kind::returned, "connected to " + options_.addresses[address].endpoint() +
-                                          " again after " + seconds(Clock::now() - lost_at_));
+    tell(ClientEvent::Kind::unflushed, [] {
+        return "the last flush did not succeed: what was written and not flushed before may be "
+               "lost";
+    });
 }
 
 }  // namespace wnbd::nbd

@@ -36,7 +36,8 @@ struct ClientEvent {
 
 class ClientObserver {
   public:
-    /// One at a time, on a thread of the shell's. May not close the shell.
+    /// One at a time, on a thread of the shell's, losses and returns in turn. May not close the
+    /// shell.
     virtual void happened(const ClientEvent& event) noexcept = 0;
 
   protected:
@@ -89,11 +90,14 @@ class ClientShell {
     void poke() noexcept;
     [[nodiscard]] bool drain(Clock::time_point deadline) noexcept;
 
-    void report_state(const Client::Status& status);
+    void report_state(const Client::Status& status) noexcept;
+    void report_return(const Client::Status& status) noexcept;
+    void report_size(std::uint64_t size) noexcept;
+    void report_loss(const Client::Status& status) noexcept;
     void report_failed_attempt(const Dial& job, const Fault& fault);
-    void report_unflushed();
-    void report_return(std::size_t address);
-    void tell(ClientEvent::Kind kind, std::string text) noexcept;
+    void report_unflushed() noexcept;
+    template <typename Compose>
+    void tell(ClientEvent::Kind kind, Compose&& compose) noexcept;
 
     const ClientOptions options_;
     const Connector connector_;
@@ -117,7 +121,7 @@ class ClientShell {
     ClientObserver* observer_ = nullptr;
     Client::Phase told_phase_ = Client::Phase::online;
     std::uint64_t told_size_ = 0;
-    std::size_t server_ = 0;  // address of the present incarnation
+    std::uint64_t told_reconnects_ = 0;
     Clock::time_point lost_at_{};
     Clock::time_point told_attempt_at_{};
     std::string told_attempt_;

@@ -142,7 +142,7 @@ void Simulation::negotiate() {
     dialled();
 }
 
-void Simulation::dial_over(Fault fault) {
+void Simulation::dial_over(const Fault& fault) {
     if (dial_->link) dial_->link->on_client = nullptr;
     const auto [index, address] = std::pair(dial_->index, dial_->address);
     dial_.reset();
@@ -169,7 +169,7 @@ void Simulation::dialled() {
     lane.link = dial_->link;
     lane.stream = dial_->stream.get();
     lane.link->on_client = [this, index] { due(index); };
-    auto fault = client_->attach(index, std::move(dial_->stream), agreement, world_.now());
+    const auto fault = client_->attach(index, std::move(dial_->stream), agreement, world_.now());
     if (fault.code == FaultCode::none) {
         dial_.reset();
         due(index);
@@ -177,7 +177,7 @@ void Simulation::dialled() {
     }
     lane.link->on_client = nullptr;
     lane = {};
-    dial_over(std::move(fault));
+    dial_over(fault);
 }
 
 // The shell's work.
