@@ -28,6 +28,11 @@ milliseconds tick_for(const ClientLimits& limits) {
 }  // namespace
 
 /// A server that has neither has no cache that could be lost, as far as the protocol knows.
+bool Client::caches(const ClientLimits& limits, const ExportInfo& info) noexcept {
+    return !limits.write_through &&
+           (info.transmission_flags & (transmission_send_fua | transmission_send_flush)) != 0;
+}
+
 Client::WriteThrough Client::write_through_for(const ExportInfo& info) noexcept {
     if ((info.transmission_flags & transmission_send_fua) != 0) return WriteThrough::forced;
     if ((info.transmission_flags & transmission_send_flush) != 0) return WriteThrough::flushed;
@@ -39,6 +44,7 @@ Client::Client(const ClientLimits& limits, const Agreement& first, std::size_t a
     : limits_(limits),
       first_(first),
       write_through_(limits.write_through ? write_through_for(first.info) : WriteThrough::off),
+      caching_(caches(limits, first.info)),
       guarding_(limits.reconnect.timeout.count() > 0 ||
                 limits.reconnect.on_timeout == OnTimeout::hold),
       tick_(tick_for(limits)),
@@ -59,7 +65,7 @@ Client::~Client() = default;
 
 unsigned Client::index_of(const Request& request) const noexcept {
     const std::uint64_t active = active_.load(std::memory_order_relaxed);
-    if (active <= 1 || request.flushing) return 0;
+    if (active <= 1 || request.flushing || request.command.type == CommandType::flush) return 0;
     // Mixed, so that no regular pattern of places falls on one connection.
     const std::uint64_t mixed = (request.command.offset >> place_shift) * 0x9E3779B97F4A7C15;
     return static_cast<unsigned>(((mixed >> 32) * active) >> 32);
@@ -81,7 +87,12 @@ bool Client::try_admit(Connection::Entrance& entrance, Request& request) noexcep
     if (enters && !guard_->enter(request.command.offset, request.command.length)) return false;
     request.guarded = request.guarded || enters;
     request.sequence = entrance.next_sequence();
-    if (entrance.admit(command_of(request)) == Connection::Admission::accepted) return true;
+    if (entrance.admit(command_of(request)) == Connection::Admission::accepted) {
+        // All flushes go to one connection, whose numbers only grow.
+        if (caching_ && request.command.type == CommandType::flush)
+            cached_.flush_begins(request.sequence);
+        return true;
+    }
     if (enters) {
         request.guarded = false;
         guard_->leave(request.command.offset, request.command.length);
@@ -208,11 +219,20 @@ void Client::completed(Connection& /*connection*/, void* cookie, std::uint32_t e
         if (write_through_ == WriteThrough::flushed && !request.flushing &&
             changes(request.command.type))
             return begin_flush(request);
+        if (caching_) note_success(request);
     } else if (error == error_shutdown && keep(request)) {
         return;
     }
     finish(request, {.error = error});
     if (waiting_.load() != 0) pump();
+}
+
+void Client::note_success(const Request& request) noexcept {
+    const auto& command = request.command;
+    if (command.type == CommandType::flush)
+        cached_.flush_succeeded(request.sequence);
+    else if (changes(command.type) && (command.flags & command_flag_fua) == 0)
+        cached_.acknowledged();
 }
 
 /// What was written is made stable before the user hears of it. Keeps its range in the guard.

@@ -17,6 +17,7 @@
 #include "nbd/connection.h"
 #include "nbd/recovery.h"
 #include "nbd/request_chain.h"
+#include "nbd/unflushed.h"
 #include "nbd/write_guard.h"
 
 namespace wnbd::nbd {
@@ -108,12 +109,15 @@ class Client final : private ConnectionSink {
     };
     struct Status {
         Phase phase = Phase::fresh;
-        Fault fault{};  // why it is not online; of an end, what led to it
+        Fault fault{};            // why it is not online; of an end, what led to it
         std::size_t address = 0;  // of the present incarnation, or the last one
         std::uint64_t reconnects = 0;
         unsigned attempts = 0;     // to reconnect, since the loss
         unsigned connections = 0;  // that are up
         std::uint64_t size = 0;    // bytes
+        /// At the loss that the last reconnect has ended, something had been acknowledged that no
+        /// flush covered: gone, if the server has lost its cache since.
+        bool unflushed_at_loss = false;
     };
     [[nodiscard]] Status status() const noexcept;
 
@@ -134,6 +138,7 @@ class Client final : private ConnectionSink {
     };
     enum class WriteThrough : std::uint8_t { off, forced, flushed };
     [[nodiscard]] static WriteThrough write_through_for(const ExportInfo& info) noexcept;
+    [[nodiscard]] static bool caches(const ClientLimits& limits, const ExportInfo& info) noexcept;
 
     void completed(Connection& connection, void* cookie, std::uint32_t error) noexcept override;
     void received_all(Connection& connection) noexcept override;
@@ -148,6 +153,7 @@ class Client final : private ConnectionSink {
     void kick(Mask touched) noexcept;
     [[nodiscard]] Lane* stepped_here() noexcept;
     void begin_flush(Request& request) noexcept;
+    void note_success(const Request& request) noexcept;
     [[nodiscard]] bool keep(Request& request) noexcept;
     void finish(Request& request, Outcome outcome) noexcept;
     void finish_all(Chain& chain, Outcome outcome) noexcept;
@@ -169,6 +175,7 @@ class Client final : private ConnectionSink {
     const ClientLimits limits_;
     const Agreement first_;
     const WriteThrough write_through_;
+    const bool caching_;                    // a change may be acknowledged before it is stable
     const bool guarding_;                   // there may be replays
     const std::chrono::milliseconds tick_;  // how often the time is told
     std::vector<Lane> lanes_;
@@ -177,6 +184,7 @@ class Client final : private ConnectionSink {
     std::atomic<unsigned> active_{0};  // connections that requests are spread over
     /// Writes whose flush is to come: only then is it counted (WriteThrough::flushed).
     std::atomic<std::uint32_t> unflushed_{0};
+    Unflushed cached_;  // while caching_
 
     // How many wait in the line; the top bit is set while not online. It grows before a request is
     // first refused by a full table or by the guard, so that whoever makes room sees it.
@@ -200,6 +208,7 @@ class Client final : private ConnectionSink {
     TimePoint break_end_{};   // then the connections are cut
     Recovery recovery_;
     Fault fault_{};
+    bool unflushed_at_loss_ = false;
     std::optional<TimePoint> looked_at_{};
     std::uint32_t time_ = 0;  // milliseconds in which somebody looked after us
 };

@@ -53,6 +53,8 @@ Fault Client::attach(unsigned index, std::unique_ptr<Stream> stream, const Agree
         ++attached_;
         active_ = index + 1;
         if (index == 0) {
+            // Nothing of the new incarnation is answered before this lock is released.
+            unflushed_at_loss_ = cached_.any();
             phase_ = Phase::online;
             fault_ = {};
             address_ = dialled_;
@@ -304,7 +306,8 @@ Client::Status Client::status() const noexcept {
                   .reconnects = recovery_.reconnects(),
                   .attempts = recovery_.attempts(),
                   .connections = phase_ == Phase::online ? attached_ : 0,
-                  .size = size_};
+                  .size = size_,
+                  .unflushed_at_loss = unflushed_at_loss_};
     if (phase_ == Phase::down && recovery_.fault().code != FaultCode::none)
         status.fault = recovery_.fault();
     return status;

@@ -8,6 +8,7 @@ namespace wnbd::nbd {
 namespace {
 
 using std::chrono::milliseconds;
+using Kind = ClientEvent::Kind;
 using Phase = Client::Phase;
 using Step = Connection::Step;
 
@@ -274,9 +275,9 @@ void ClientShell::observe(ClientObserver* observer) noexcept {
 
 /// Under the observer's lock. That it happened is told even when there is no memory for how.
 template <typename Compose>
-void ClientShell::tell(ClientEvent::Kind kind, Compose&& compose) noexcept {
+void ClientShell::tell(ClientEvent event, Compose&& compose) noexcept {
     if (observer_ == nullptr) return;
-    ClientEvent event{.kind = kind, .size = told_size_};
+    event.size = told_size_;
     try {
         event.text = compose();
     } catch (const std::exception&) {
@@ -299,15 +300,19 @@ void ClientShell::report_state(const Client::Status& status) noexcept {
 void ClientShell::report_return(const Client::Status& status) noexcept {
     told_reconnects_ = status.reconnects;
     told_phase_ = Phase::online;
-    tell(ClientEvent::Kind::returned, [&] {
+    const bool unflushed = status.unflushed_at_loss;
+    tell({.kind = Kind::returned, .may_have_lost = unflushed}, [&] {
         return "connected to " + options_.addresses[status.address].endpoint() + " again after " +
-               seconds(Clock::now() - lost_at_);
+               seconds(Clock::now() - lost_at_) +
+               (unflushed ? "; what was written since the last flush may be lost, if the server "
+                            "lost it"
+                          : "");
     });
 }
 
 void ClientShell::report_size(std::uint64_t size) noexcept {
     const auto before = std::exchange(told_size_, size);
-    tell(ClientEvent::Kind::resized, [&] {
+    tell({.kind = Kind::resized}, [&] {
         return "the export has " + std::to_string(size) + " bytes now, and had " +
                std::to_string(before);
     });
@@ -323,11 +328,11 @@ void ClientShell::report_loss(const Client::Status& status) noexcept {
         lost_at_ = Clock::now();
         told_attempt_.clear();
         if (reconnects(options_.reconnect))
-            tell(ClientEvent::Kind::lost,
+            tell({.kind = Kind::lost},
                  [&] { return loss() + ", reconnecting: " + describe(status.fault); });
     }
     if (status.phase == Phase::ended)
-        tell(ClientEvent::Kind::gave_up, [&] {
+        tell({.kind = Kind::gave_up}, [&] {
             return (known ? "gave up reconnecting after " + seconds(Clock::now() - lost_at_)
                           : loss()) +
                    ": " + describe(status.fault);
@@ -345,12 +350,12 @@ void ClientShell::report_failed_attempt(const Dial& job, const Fault& fault) {
     if (text == told_attempt_ && now - told_attempt_at_ < told_again_after) return;
     told_attempt_ = text;
     told_attempt_at_ = now;
-    tell(ClientEvent::Kind::attempt_failed, [&] { return std::move(text); });
+    tell({.kind = Kind::attempt_failed}, [&] { return std::move(text); });
 }
 
 void ClientShell::report_unflushed() noexcept {
     const std::lock_guard lock(observer_lock_);
-    tell(ClientEvent::Kind::unflushed, [] {
+    tell({.kind = Kind::unflushed, .may_have_lost = true}, [] {
         return "the last flush did not succeed: what was written and not flushed before may be "
                "lost";
     });

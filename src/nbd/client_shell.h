@@ -30,8 +30,9 @@ struct ClientEvent {
         unflushed,       // closed, and what was written may not be stable
     };
     Kind kind = Kind::lost;
-    std::uint64_t size = 0;  // bytes, of the export as it is now
-    std::string text{};      // one line in plain words, with the server's endpoint
+    std::uint64_t size = 0;      // bytes, of the export as it is now
+    bool may_have_lost = false;  // returned, unflushed: something that was acknowledged
+    std::string text{};          // one line in plain words, with the server's endpoint
 };
 
 class ClientObserver {
@@ -97,7 +98,7 @@ class ClientShell {
     void report_failed_attempt(const Dial& job, const Fault& fault);
     void report_unflushed() noexcept;
     template <typename Compose>
-    void tell(ClientEvent::Kind kind, Compose&& compose) noexcept;
+    void tell(ClientEvent event, Compose&& compose) noexcept;
 
     const ClientOptions options_;
     const Connector connector_;

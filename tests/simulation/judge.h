@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "nbd/request_chain.h"
@@ -68,6 +69,16 @@ class Judge {
     /// A flush is made.
     void flushes() noexcept { flushed_ = world_.moment(); }
     void says_error(const Job& job, std::uint32_t error);
+    /// A dying server forgets all of the block that came after its durable version.
+    void loses(std::uint32_t index, std::uint64_t durable) noexcept {
+        if (acknowledged_[index] > durable) lost_acknowledged_ = true;
+    }
+
+    /// The client is back. `warns`: it says that something acknowledged may have been lost.
+    void returns(bool warns) {
+        if (std::exchange(lost_acknowledged_, false) && !warns)
+            complain("what was acknowledged is lost, and the client does not say that it may be");
+    }
 
     void complain(const std::string& what) { world_.fail(what); }
 
@@ -103,6 +114,7 @@ class Judge {
     std::uint64_t flushed_ = 0;  // when a server made a flush last
     std::uint64_t ended_ = 0;
     std::uint64_t smallest_ = ~std::uint64_t{0};
+    bool lost_acknowledged_ = false;  // since the client came back last
     bool disconnected_ = false;
     bool closed_ = false;
     bool write_through_ = false;

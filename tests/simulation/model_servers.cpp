@@ -74,7 +74,10 @@ void ModelServers::fence() {
 void ModelServers::die(Server& server, bool loses) {
     server.up = false;
     // What is lost must not be made durable by the sessions' ends.
-    if (loses) store_.lose(server.life);
+    if (loses)
+        store_.lose(server.life, [this](std::uint32_t index, std::uint64_t durable) {
+            judge_.loses(index, durable);
+        });
     for (const auto& session : server.sessions) {
         session->end();
         if (world_.random().coin())

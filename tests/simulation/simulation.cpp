@@ -172,6 +172,7 @@ void Simulation::dialled() {
     const auto fault = client_->attach(index, std::move(dial_->stream), agreement, world_.now());
     if (fault.code == FaultCode::none) {
         dial_.reset();
+        if (index == 0) judge_.returns(client_->status().unflushed_at_loss);
         due(index);
         return look_after();
     }

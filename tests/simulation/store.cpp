@@ -18,8 +18,10 @@ std::uint64_t Store::value(std::uint32_t index) const noexcept {
     return blocks_[index].versions.back().sequence;
 }
 
-void Store::lose(std::uint32_t life) {
-    for (auto& block : blocks_) {
+void Store::lose(std::uint32_t life,
+                 const std::function<void(std::uint32_t, std::uint64_t)>& lost) {
+    for (std::uint32_t index = 0; index < kept_blocks; ++index) {
+        auto& block = blocks_[index];
         const auto last = block.base + block.count() - 1;
         // A cache writes things out when it likes.
         if (block.durable == last || block.versions.back().holder.life != life) continue;
@@ -27,6 +29,7 @@ void Store::lose(std::uint32_t life) {
             block.durable = last;
             continue;
         }
+        lost(index, block.durable);
         const auto& durable = block.versions[block.durable - block.base];
         block.versions.push_back(
             {.moment = world_.moment(), .sequence = durable.sequence, .reverted = true});

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -47,8 +48,10 @@ class Store {
             }
         }
     }
-    /// A server's cache is lost, or half of it: blocks go back to what is durable.
-    void lose(std::uint32_t life);
+    /// A server's cache is lost, or half of it: blocks go back to what is durable. `lost` hears of
+    /// each such block, and which version it had that is durable.
+    void lose(std::uint32_t life,
+              const std::function<void(std::uint32_t index, std::uint64_t durable)>& lost);
 
     /// Was this the block's value at any moment since?
     [[nodiscard]] bool held(std::uint32_t index, std::uint64_t sequence,
