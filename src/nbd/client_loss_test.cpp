@@ -313,6 +313,21 @@ TEST(Client, AllAddressesAreTriedInTurn) {
     EXPECT_EQ(f.client.look_after(f.now).dial, 2U);
 }
 
+// The system may go on sending old writes until then.
+TEST(Client, ALostStreamIsGoneBeforeASuccessorMayBeDialled) {
+    bool closed = false;
+    Fixture f;
+    f.wire().on_close = [&] {
+        closed = true;
+        EXPECT_EQ(f.client.status().phase, Phase::breaking);
+        EXPECT_FALSE(f.client.look_after(f.now).dial);
+    };
+    f.end();
+    EXPECT_TRUE(closed);
+    EXPECT_EQ(f.client.status().phase, Phase::down);
+    EXPECT_TRUE(f.client.look_after(f.now).dial);
+}
+
 TEST(Client, AHalfSentWriteIsReplayedWhole) {
     Fixture f;
     f.wire().room = request_size + 100;

@@ -102,7 +102,7 @@ void Client::dial_failed(const Fault& fault, TimePoint now) noexcept {
 
 void Client::detached(unsigned index, TimePoint now) noexcept {
     Chain over;
-    std::unique_ptr<Stream> stream;  // its end may take a moment, and holds up nobody
+    std::unique_ptr<Stream> stream;
     {
         const std::lock_guard lock(state_lock_);
         auto& connection = *lanes_[index].connection;
@@ -110,9 +110,14 @@ void Client::detached(unsigned index, TimePoint now) noexcept {
         stream = connection.detach([this](void* cookie) noexcept {
             unanswered_.push_back(*static_cast<Request*>(cookie));
         });
-        --attached_;
         if (phase_ == Phase::online) break_off(fault, now);
-        if (attached_ == 0) all_detached(over);
+    }
+    // This may take a moment, and holds up nobody. But what it has not sent must be gone before a
+    // successor may be at work.
+    stream.reset();
+    {
+        const std::lock_guard lock(state_lock_);
+        if (--attached_ == 0) all_detached(over);
     }
     finish_all(over, disconnected);
 }

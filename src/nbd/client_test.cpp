@@ -99,6 +99,34 @@ TEST(Client, CloseSaysDiscWhenNothingIsInFlightElseCuts) {
     EXPECT_TRUE(flying.outcome.disconnected);
 }
 
+TEST(Client, CloseWaitsForAProbesAnswerBeforeItSaysDisc) {
+    for (const bool answers : {true, false}) {
+        Fixture f({.keep_alive = 5s, .reconnect = patient()});
+        f.pass(7s);
+        const auto probes = f.wire().take_all();
+        ASSERT_THAT(probes, SizeIs(1));
+        EXPECT_TRUE(f.client.idle()) << "nobody waits for a probe";
+        f.client.close(f.now);
+        f.turn();
+        EXPECT_FALSE(f.wire().shut_down);
+        EXPECT_THAT(f.wire().take_all(), IsEmpty());
+        if (answers) {
+            f.wire().answer(probes[0]);
+            f.turn();
+            const auto seen = f.wire().take_all();
+            ASSERT_THAT(seen, SizeIs(1));
+            EXPECT_EQ(seen[0].type, CommandType::disconnect);
+            EXPECT_TRUE(f.wire().sending_over);
+            f.end();
+        } else {
+            f.pass(2s);
+            EXPECT_TRUE(f.wire().shut_down);
+            f.turn();
+        }
+        EXPECT_EQ(f.client.status().phase, Phase::ended);
+    }
+}
+
 TEST(Client, ARequestsOwnErrorIsNoLoss) {
     Fixture f;
     Job refused(CommandType::write);

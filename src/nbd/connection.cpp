@@ -58,7 +58,7 @@ Fault Connection::fault() const {
 
 std::uint32_t Connection::in_flight() const noexcept {
     const std::lock_guard lock(lock_);
-    return stream_ != nullptr ? table_.admitted() : 0;
+    return stream_ != nullptr ? table_.admitted() - (probing_ ? 1 : 0) : 0;
 }
 
 // Time.
@@ -88,6 +88,7 @@ void Connection::probe() noexcept {
                            .data = probe_buffer_.data(),
                            .cookie = this}))
             return;
+        probing_ = true;
     }
     kick();
 }
@@ -171,8 +172,9 @@ void Connection::finish(Slot& slot, std::uint32_t error) noexcept {
         // The stepping thread sends after parsing; a foreign sender's loop sees the queue again.
         if (error == 0 && table_.continue_command(slot)) return;
         table_.retire(slot);
+        if (cookie == this) return probe_answered();
     }
-    if (cookie != this) sink_.completed(*this, cookie, error);
+    sink_.completed(*this, cookie, error);
 }
 
 WaitFor Connection::wants() noexcept {
@@ -266,10 +268,18 @@ void Connection::declare_end(Fault fault, Ending how) noexcept {
     stream_->wake();
 }
 
+void Connection::probe_answered() noexcept {
+    probing_ = false;
+    if (farewell_ && !ended_ && !sending_) say_farewell();
+}
+
 /// As the sender. The server closes its side when it has read this, and all that came before.
 void Connection::say_farewell() noexcept {
+    // "The client MAY issue a soft disconnect at any time, but SHOULD wait until there are no
+    // inflight requests first" (Terminating the transmission phase).
+    if (probing_ && table_.admitted() == 1 && !table_.anything_to_send() && batch_.empty()) return;
     if (std::exchange(farewell_said_, true)) return;
-    if (batch_.empty() && table_.admitted() == 0) {
+    if (batch_.empty() && table_.admitted() == (probing_ ? 1 : 0)) {
         std::array<std::uint8_t, extended_request_size> message;
         const auto size =
             encode_request(message, table_.terms().format, {.type = CommandType::disconnect});

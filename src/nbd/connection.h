@@ -112,12 +112,13 @@ class Connection final : private ReplySink {
         });
         batch_.abandon();
         open_ = false;
+        probing_ = false;
         return std::move(stream_);
     }
 
     enum class Ending : std::uint8_t {
-        orderly,  // nothing more is sent (DISC, if nothing is in flight); replies are still taken
-                  // until the server ends its side
+        orderly,  // nothing more is sent (DISC, if nothing is in flight; after a probe's answer);
+                  // replies are still taken until the server ends its side
         hard,     // both directions at once
     };
     /// Takes nothing any more. The first fault counts, hard overrules orderly. Any thread.
@@ -125,7 +126,7 @@ class Connection final : private ReplySink {
 
     /// Why it ended; the code is none while it lives.
     [[nodiscard]] Fault fault() const;
-    /// Commands in flight.
+    /// Commands in flight, a probe not among them.
     [[nodiscard]] std::uint32_t in_flight() const noexcept;
 
     /// The time, as somebody tells it now and then: in whatever unit, wrapping around.
@@ -154,6 +155,7 @@ class Connection final : private ReplySink {
     // Under the lock:
     void declare_end(Fault fault, Ending how) noexcept;
     void say_farewell() noexcept;
+    void probe_answered() noexcept;
 
     ConnectionSink& sink_;
 
@@ -166,6 +168,7 @@ class Connection final : private ReplySink {
     bool ended_ = false;          // nothing more will be received
     bool farewell_ = false;       // nothing more is to be sent
     bool farewell_said_ = false;  // and the server knows
+    bool probing_ = false;        // a probe is in flight
     std::uint64_t sequence_ = 0;
     Fault fault_;
     std::vector<std::uint8_t> probe_buffer_;  // there before it is needed

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct FakeWire {
     bool sending_over = false;  // the client's shut_down_send()
     bool shut_down = false;
     std::size_t room = ~std::size_t{0};  // bytes that send() still takes
+    std::function<void()> on_close;      // the client gives its stream away
 
     /// The next whole request with simple framing, taken off; false when there is none.
     bool take(Request& request) {
@@ -68,6 +70,9 @@ struct FakeWire {
 class FakeStream final : public Stream {
   public:
     explicit FakeStream(std::shared_ptr<FakeWire> wire) : wire_(std::move(wire)) {}
+    ~FakeStream() override {
+        if (wire_->on_close) wire_->on_close();
+    }
 
     IoResult send(std::span<const IoSlice> slices) noexcept override {
         if (wire_->shut_down || wire_->sending_over)

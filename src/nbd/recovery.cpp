@@ -71,7 +71,7 @@ void Recovery::lost(TimePoint now, const Fault& fault) noexcept {
     if (state_ != State::online) return;
     fault_ = fault;
     state_ = State::waiting;
-    if (opened_at_ && now - *opened_at_ < policy_.delay) {
+    if (opened_at_ && now - *opened_at_ < std::min(policy_.delay, held_min)) {
         go_on(now);
     } else {
         current_ = (current_ + offset_) % addresses_;

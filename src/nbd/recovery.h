@@ -52,15 +52,18 @@ class Recovery {
         gave_up,     // for good
     };
 
+    /// A connection that held for so long was one, however long the policy's delay is.
+    static constexpr std::chrono::milliseconds held_min{2'000};
+
     /// `addresses`: how many the export has, at least one; `current` is the one that is connected.
     Recovery(const ReconnectPolicy& policy, std::size_t addresses,
              std::size_t current = 0) noexcept;
 
     [[nodiscard]] State state() const noexcept { return state_; }
     /// The connection is lost. Ignored unless online. A connection that held for less than the
-    /// policy's delay was none: the round goes on, and so does the time-out from the loss before
-    /// it. So a server that dies of a request, again and again, is not asked for ever, and another
-    /// address gets its turn.
+    /// policy's delay, and less than `held_min`, was none: the round goes on, and so does the
+    /// time-out from the loss before it. So a server that dies of a request, again and again, is
+    /// not asked for ever, and another address gets its turn.
     void lost(TimePoint now, const Fault& fault) noexcept;
     /// The address that must be tried now; nothing when it is not yet time. With the last good one
     /// begins each round; within a round there is no delay.

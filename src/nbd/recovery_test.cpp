@@ -156,6 +156,27 @@ TEST(Recovery, connections_that_do_not_hold_back_off_and_end_with_the_time_out) 
     EXPECT_LT(opened, 25U);
 }
 
+TEST(Recovery, a_connection_that_held_a_while_was_one_however_long_the_delay) {
+    auto slow = policy();
+    slow.delay = slow.delay_max = 30s;
+    Recovery recovery(slow, 1);
+    auto now = start;
+    for (int i = 0; i < 10; ++i) {
+        recovery.lost(now, hang_up);
+        ASSERT_EQ(recovery.due(now), 0U) << i;
+        ASSERT_TRUE(recovery.opened(now));
+        now += 20s;
+    }
+    EXPECT_EQ(recovery.state(), State::online);
+    // But not a moment.
+    recovery.lost(now, hang_up);
+    ASSERT_TRUE(recovery.due(now) && recovery.opened(now));
+    now += 1s;
+    recovery.lost(now, hang_up);
+    EXPECT_FALSE(recovery.due(now));
+    EXPECT_EQ(recovery.next(), now + 30s);
+}
+
 TEST(Recovery, an_address_that_does_not_hold_gives_way_to_the_next) {
     Recovery recovery(policy(), 2);
     recovery.lost(start, hang_up);
