@@ -17,7 +17,8 @@ struct Answers {
     std::vector<std::string> contexts{};  // Goal::list_contexts
 };
 
-/// Connects to the options' first address, asks and leaves. Blocks, for the options' times at most.
+/// Connects to the options' addresses in turn, until one has answered, asks and leaves; the fault
+/// is the last one's. Blocks, for the options' times at most at each.
 [[nodiscard]] Result<Answers, Fault> inquire(const ClientOptions& options, Goal goal);
 
 }  // namespace wnbd::nbd
