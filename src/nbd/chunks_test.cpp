@@ -7,89 +7,18 @@
 #include <string_view>
 #include <vector>
 
-#include "nbd/test_core.h"
-#include "nbd/test_wire.h"
+#include "nbd/test_chunks.h"
 
 namespace wnbd::nbd {
 namespace {
 
 using test::Bytes;
+using test::context;
 using test::Core;
+using test::done;
 using test::Wire;
 
-constexpr std::uint32_t context = 77;
-constexpr std::uint16_t done = reply_flag_done;
-
-/// Both forms of chunks have the same tests.
-class Chunks : public ::testing::TestWithParam<WireFormat> {
-  protected:
-    static WireTerms terms(std::uint32_t payload_max = 1U << 20) {
-        return {.format = GetParam(), .payload_max = payload_max, .allocation_context = context};
-    }
-    /// Sends the one command there is and remembers its request.
-    void send() {
-        const auto wire = core.send();
-        request = test::decode(wire, 0, GetParam());
-    }
-    void read(std::uint64_t size, std::uint64_t offset = 0) {
-        buffer.assign(size, 0xee);
-        ASSERT_TRUE(core.table.admit(test::read_into(buffer, offset)));
-        send();
-    }
-    void ask_status(std::uint64_t length, std::uint32_t capacity = 8, std::uint64_t offset = 0) {
-        room.resize(capacity);
-        list = {room.data(), capacity, 99};
-        ASSERT_TRUE(core.table.admit({.type = CommandType::block_status,
-                                      .offset = offset,
-                                      .length = length,
-                                      .cookie = &room,
-                                      .extents = &list}));
-        send();
-    }
-    [[nodiscard]] Wire chunk(ReplyType type, std::uint16_t flags, const Wire& payload = {}) const {
-        return test::chunk(GetParam(), type, flags, request.handle, request.offset, payload);
-    }
-    [[nodiscard]] Wire data(std::uint64_t at, std::string_view text,
-                            std::uint16_t flags = 0) const {
-        return chunk(ReplyType::offset_data, flags, Wire().put(at).text(text));
-    }
-    [[nodiscard]] Wire hole(std::uint64_t at, std::uint32_t length, std::uint16_t flags = 0) const {
-        return chunk(ReplyType::offset_hole, flags, Wire().put(at).put(length));
-    }
-    [[nodiscard]] Wire status(const std::vector<std::pair<std::uint32_t, std::uint32_t>>& extents,
-                              std::uint16_t flags = done, std::uint32_t id = context) const {
-        Wire payload;
-        payload.put(id);
-        for (const auto& [length, value] : extents)
-            payload.put(length).put(value);
-        return chunk(ReplyType::block_status, flags, payload);
-    }
-    [[nodiscard]] Wire error(std::uint32_t number, std::string_view text,
-                             std::uint16_t flags = 0) const {
-        return chunk(ReplyType::error, flags,
-                     Wire().put(number).put(static_cast<std::uint16_t>(text.size())).text(text));
-    }
-    [[nodiscard]] Wire end() const { return chunk(ReplyType::none, done); }
-    /// The fault of these bytes; the request has not ended.
-    FaultCode fault_of(const Wire& wire) {
-        const auto code = core.receive(wire.bytes());
-        EXPECT_TRUE(core.done.empty());
-        EXPECT_FALSE(describe(core.parser.received(0)).empty());
-        return code;
-    }
-    void expect_done(void* cookie, std::uint32_t error = 0) {
-        EXPECT_EQ(core.done, (std::vector<Core::Done>{{cookie, error}}));
-    }
-    [[nodiscard]] std::string_view text() const {
-        return {reinterpret_cast<const char*>(buffer.data()), buffer.size()};
-    }
-
-    Core core{8, terms()};
-    test::SentRequest request{};
-    Bytes buffer;
-    std::vector<Extent> room;
-    ExtentList list{};
-};
+class Chunks : public test::ChunkTest {};
 INSTANTIATE_TEST_SUITE_P(Formats, Chunks,
                          ::testing::Values(WireFormat::structured, WireFormat::extended));
 
@@ -425,100 +354,6 @@ TEST(ExtendedChunks, TheOffsetMustBeTheRequests) {
         FaultCode::wrong_offset_echo);
     EXPECT_EQ(core.parser.received(0).got, 4097U);
     EXPECT_EQ(core.parser.received(0).expected, 4096U);
-}
-
-// Block status.
-
-TEST_P(Chunks, BlockStatusBecomesExtents) {
-    for (const std::size_t piece : {std::size_t{1}, std::size_t{5}, SIZE_MAX}) {
-        ask_status(65536);
-        EXPECT_EQ(request.type, 7);
-        ASSERT_EQ(
-            core.receive(status({{4096, 0}, {4096, 3}, {8192, 3}, {1 << 20, 1}}).bytes(), piece),
-            FaultCode::none);
-        expect_done(&room);
-        core.done.clear();
-        // Neighbours of one kind are one; the last one ends with the request.
-        ASSERT_EQ(list.count, 3U);
-        EXPECT_EQ(room[0].length, 4096U);
-        EXPECT_EQ(room[0].flags, 0U);
-        EXPECT_EQ(room[1].length, 12288U);
-        EXPECT_EQ(room[1].flags, allocation_hole | allocation_zero);
-        EXPECT_EQ(room[2].length, 65536U - 16384U);
-        EXPECT_EQ(room[2].flags, allocation_hole);
-    }
-}
-
-TEST_P(Chunks, ExtentsBeyondTheRoomAreLeftOutWithoutAGap) {
-    ask_status(1000, 2);
-    ASSERT_EQ(core.receive(status({{10, 0}, {10, 1}, {10, 0}, {10, 1}}).bytes()), FaultCode::none);
-    ASSERT_EQ(list.count, 2U);
-    EXPECT_EQ(room[0].length + room[1].length, 20U);
-    ask_status(1000, 0);
-    ASSERT_EQ(core.receive(status({{10, 0}}).bytes()), FaultCode::none);
-    EXPECT_EQ(list.count, 0U);
-    EXPECT_EQ(core.done.size(), 2U);
-}
-
-TEST_P(Chunks, BlockStatusMayEndBeforeItsRange) {
-    ask_status(std::uint64_t{1} << 40);
-    EXPECT_EQ(request.length,
-              GetParam() == WireFormat::extended ? std::uint64_t{1} << 40 : max_wire_range);
-    ASSERT_EQ(core.receive(status({{512, 1}}, 0).append(end()).bytes()), FaultCode::none);
-    expect_done(&room);
-    ASSERT_EQ(list.count, 1U);
-    EXPECT_FALSE(core.table.anything_to_send());
-}
-
-TEST_P(Chunks, BrokenBlockStatusIsTheEnd) {
-    const auto fault_with = [&](const std::function<Wire()>& reply) {
-        core.table.take_back([](const Command&) {});
-        core.parser.begin();
-        ask_status(100);
-        return fault_of(reply());
-    };
-    EXPECT_EQ(fault_with([&] { return status({{100, 0}}, done, context + 1); }),
-              FaultCode::unasked_block_status);
-    EXPECT_EQ(fault_with([&] { return status({{100, 0}, {1, 0}}); }),
-              FaultCode::chunk_out_of_range);
-    EXPECT_EQ(fault_with([&] { return status({{50, 0}}, 0).append(status({{50, 0}})); }),
-              FaultCode::chunk_overlaps);
-    EXPECT_EQ(fault_with([&] { return end(); }), FaultCode::reply_incomplete);
-    core.table.take_back([](const Command&) {});
-    core.parser.begin();
-    core.table.begin({.format = GetParam()});
-    ask_status(100);
-    EXPECT_EQ(fault_of(status({{100, 0}})), FaultCode::unasked_block_status);
-}
-
-TEST_P(Chunks, WideBlockStatusNeedsExtendedHeaders) {
-    const auto wide = [&](std::uint32_t count) {
-        return chunk(ReplyType::block_status_ext, done,
-                     Wire()
-                         .put(context)
-                         .put(count)
-                         .put(std::uint64_t{5} << 32)
-                         .put<std::uint64_t>(3)
-                         .put(UINT64_MAX)
-                         .put<std::uint64_t>(0));
-    };
-    ask_status(std::uint64_t{6} << 32);
-    if (GetParam() != WireFormat::extended) {
-        EXPECT_EQ(fault_of(wide(2)), FaultCode::unknown_chunk);
-        return;
-    }
-    ASSERT_EQ(core.receive(wide(2).bytes(), 3), FaultCode::none);
-    ASSERT_EQ(list.count, 2U);
-    EXPECT_EQ(room[0].length, std::uint64_t{5} << 32);
-    EXPECT_EQ(room[0].flags, 3U);
-    EXPECT_EQ(room[1].length, std::uint64_t{1} << 32);
-    core.done.clear();
-    // The count may be left out, but not be wrong.
-    ask_status(std::uint64_t{6} << 32);
-    ASSERT_EQ(core.receive(wide(0).bytes()), FaultCode::none);
-    core.done.clear();
-    ask_status(std::uint64_t{6} << 32);
-    EXPECT_EQ(fault_of(wide(3)), FaultCode::malformed_chunk);
 }
 
 }  // namespace
