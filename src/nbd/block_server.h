@@ -69,6 +69,8 @@ class BlockServer {
     }
     /// While away, connections are accepted and ended at once.
     void set_away(bool away) { away_ = away; }
+    /// While it falls, connections are ended as soon as they have been negotiated.
+    void set_falling(bool falling) { falling_ = falling; }
     void set_flags(std::uint16_t flags) { flags_ = flags; }
     void resize(std::uint64_t size) {
         const std::lock_guard lock(disk_lock_);
@@ -114,7 +116,7 @@ class BlockServer {
             size = disk_.size();
         }
         peer.negotiate(export_info(size, flags_).append(ack()));
-        while (serve_one(connection, peer)) {
+        while (!falling_ && serve_one(connection, peer)) {
         }
         ::shutdown(connection.socket, SHUT_RDWR);
     }
@@ -147,6 +149,7 @@ class BlockServer {
 
     std::atomic<std::uint16_t> flags_;
     std::atomic<bool> away_{false};
+    std::atomic<bool> falling_{false};
     std::atomic<bool> stopping_{false};
     std::atomic<unsigned> accepted_{0};
     int listener_;

@@ -5,118 +5,32 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <future>
 #include <memory>
-#include <mutex>
 #include <random>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "nbd/block_server.h"
 #include "nbd/client_shell.h"
+#include "nbd/reconnect_fixture.h"
 
 namespace wnbd::nbd {
 namespace {
 
 using test::BlockServer;
+using test::good;
+using test::Opened;
+using test::options_for;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Bytes = std::vector<std::uint8_t>;
 using Kind = ClientEvent::Kind;
 using Phase = Client::Phase;
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t disk_size = 4U << 20;
-
-class Events final : public ClientObserver {
-  public:
-    void happened(const ClientEvent& event) noexcept override {
-        const std::lock_guard lock(lock_);
-        events_.push_back(event);
-        changed_.notify_all();
-    }
-    bool wait_for(Kind kind, std::size_t count = 1) {
-        std::unique_lock lock(lock_);
-        return changed_.wait_for(lock, 30s, [&] { return count_of(kind) >= count; });
-    }
-    std::string text(Kind kind) {
-        const std::lock_guard lock(lock_);
-        for (const auto& event : events_)
-            if (event.kind == kind) return event.text;
-        return {};
-    }
-
-  private:
-    std::size_t count_of(Kind kind) const {
-        return static_cast<std::size_t>(
-            std::count_if(events_.begin(), events_.end(),
-                          [&](const ClientEvent& event) { return event.kind == kind; }));
-    }
-    std::mutex lock_;
-    std::condition_variable changed_;
-    std::vector<ClientEvent> events_;
-};
-
-ClientOptions options_for(std::vector<Address> addresses) {
-    ClientOptions options;
-    options.addresses = std::move(addresses);
-    options.connections = 1;
-    options.reconnect = {.delay = 10ms, .delay_max = 100ms, .timeout = 60s};
-    return options;
-}
-
-struct Opened {
-    explicit Opened(ClientOptions options) {
-        auto opened = ClientShell::open(std::move(options));
-        if (!opened) throw std::runtime_error(describe(opened.error()));
-        shell = std::move(opened.value());
-        shell->observe(&events);
-    }
-    ~Opened() {
-        shell->observe(nullptr);
-        shell->close(false);
-    }
-    Outcome perform(Command command) {
-        struct Waiter {
-            std::mutex lock;
-            std::condition_variable changed;
-            bool over = false;
-            Outcome outcome;
-        } waiter;
-        Request request{.command = command, .context = &waiter};
-        request.done = [](Request& done, Outcome outcome) noexcept {
-            auto& ended = *static_cast<Waiter*>(done.context);
-            const std::lock_guard lock(ended.lock);
-            ended.outcome = outcome;
-            ended.over = true;
-            ended.changed.notify_all();
-        };
-        Request* const list = &request;
-        shell->submit({&list, 1});
-        std::unique_lock lock(waiter.lock);
-        waiter.changed.wait(lock, [&] { return waiter.over; });
-        return waiter.outcome;
-    }
-    Outcome write(std::uint64_t offset, Bytes& bytes) {
-        return perform({.type = CommandType::write,
-                        .offset = offset,
-                        .length = bytes.size(),
-                        .data = bytes.data()});
-    }
-    Outcome read(std::uint64_t offset, Bytes& bytes) {
-        return perform({.type = CommandType::read,
-                        .offset = offset,
-                        .length = bytes.size(),
-                        .data = bytes.data()});
-    }
-
-    Events events;
-    std::unique_ptr<ClientShell> shell;
-};
-
-bool good(Outcome outcome) {
-    return outcome.error == 0 && !outcome.disconnected;
-}
 
 TEST(Reconnect, ARequestOutlivesALoss) {
     BlockServer server(disk_size);
@@ -136,8 +50,40 @@ TEST(Reconnect, ARequestOutlivesALoss) {
     EXPECT_EQ(server.read(4096, 4096), other);
     ASSERT_TRUE(client.events.wait_for(Kind::returned));
     EXPECT_THAT(client.events.text(Kind::lost), HasSubstr("lost the connection to 127.0.0.1:"));
-    EXPECT_THAT(client.events.text(Kind::returned), HasSubstr("again after"));
+    EXPECT_THAT(client.events.text(Kind::returned),
+                AllOf(HasSubstr("again after"),
+                      HasSubstr("what was written since the last flush may be lost")));
     EXPECT_GE(client.shell->status().reconnects, 1U);
+}
+
+TEST(Reconnect, WhatWasFlushedIsNotFearedFor) {
+    BlockServer server(disk_size);
+    Opened client(options_for({server.address()}));
+    Bytes bytes(4096, 0x11);
+    ASSERT_TRUE(good(client.write(0, bytes)));
+    ASSERT_TRUE(good(client.perform({.type = CommandType::flush})));
+    server.cut();
+    ASSERT_TRUE(client.events.wait_for(Kind::returned));
+    EXPECT_THAT(client.events.text(Kind::returned), Not(HasSubstr("lost")));
+}
+
+TEST(Reconnect, LossesAndReturnsAreToldInTurn) {
+    BlockServer server(disk_size);
+    auto options = options_for({server.address()});
+    options.reconnect.delay = options.reconnect.delay_max = 1ms;
+    Opened client(std::move(options));
+    server.set_falling(true);
+    server.cut();
+    ASSERT_TRUE(client.events.wait_for(Kind::returned, 300));
+    server.set_falling(false);
+    Bytes bytes(512, 0x11);
+    ASSERT_TRUE(good(client.write(0, bytes)));
+    const auto reconnects = client.shell->status().reconnects;
+    ASSERT_TRUE(client.events.wait_for(Kind::returned, reconnects));
+    const auto turns = client.events.turns();
+    ASSERT_EQ(turns.size(), 2 * reconnects);
+    for (std::size_t at = 0; at < turns.size(); ++at)
+        ASSERT_EQ(turns[at], at % 2 == 0 ? Kind::lost : Kind::returned) << at;
 }
 
 TEST(Reconnect, AnotherAddressTakesOver) {
@@ -225,6 +171,36 @@ TEST(Reconnect, ASilentServerIsNoticedByKeepAlive) {
     ASSERT_TRUE(client.events.wait_for(Kind::returned));
     Bytes bytes(512, 0x66);
     EXPECT_TRUE(good(client.write(0, bytes)));
+}
+
+/// The client has put a write into its socket that the server does not take; then it leaves that
+/// server. Its successor has been told newer bytes when the old one takes what there is at last.
+TEST(Reconnect, AStuckWriteNeverOvertakesALaterOne) {
+    constexpr std::size_t length = 8U << 20;
+    BlockServer successor(length);
+    std::promise<void> overwritten;
+    std::promise<std::pair<std::size_t, std::size_t>> came;
+    test::ScriptedServer stuck([&](test::Peer& peer) {
+        peer.shrink_receive_buffer();
+        peer.negotiate(test::export_info(length, BlockServer::usual_flags).append(test::ack()));
+        (void)peer.receive(request_size);
+        peer.send(test::Wire().text("no reply of any kind"));
+        overwritten.get_future().wait();
+        const auto waiting = peer.waiting();
+        came.set_value({waiting, peer.receive(length).size()});
+    });
+    auto options = options_for({stuck.address(), successor.address()});
+    options.handshake_time_max = 300ms;
+    Opened client(std::move(options));
+    Bytes older(length, 0x11);
+    Bytes newer(length, 0x22);
+    EXPECT_TRUE(good(client.write(0, older)));
+    EXPECT_TRUE(good(client.write(0, newer)));
+    overwritten.set_value();
+    const auto [waiting, received] = came.get_future().get();
+    EXPECT_GT(waiting, 0U);
+    EXPECT_LE(received, waiting) << "the rest was on its way all the time";
+    EXPECT_EQ(successor.read(0, length), newer);
 }
 
 /// Writers with blocks of their own, over connections that are cut all the time. Each write says

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -46,6 +47,11 @@ class Peer {
         }
         bytes.resize(done);
         return bytes;
+    }
+    /// Bytes that have come and were not received yet.
+    std::size_t waiting() {
+        int count = 0;
+        return ::ioctl(socket_, FIONREAD, &count) == 0 ? static_cast<std::size_t>(count) : 0;
     }
     void wait_for_end() {
         while (!receive(4096).empty()) {

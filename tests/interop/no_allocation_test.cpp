@@ -1,56 +1,23 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Once the client is up, requests and their replies allocate nothing, on whatever thread: counted
-// in this whole process, malloc and what stands on it. Plain connections; what a TLS library does
-// inside is its own matter, and dialling anew after a loss allocates.
+// Once the client is up, requests and their replies allocate nothing, on whatever thread, and
+// nothing when their server dies and its successor serves them either: counted in this whole
+// process, malloc and what stands on it. Plain connections; what a TLS library does inside is its
+// own matter. Dialling anew and telling of it allocate, on their own threads.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "backend/nbd_backend.h"
 #include "nbd/uri.h"
+#include "tests/interop/memory_hooks.h"
 #include "tests/interop/server_process.h"
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<std::uint64_t> allocations{0};
-
-void count() noexcept {
-    if (counting.load(std::memory_order_relaxed)) ++allocations;
-}
-
-}  // namespace
-
-// In front of the C library's own; operator new comes here, too.
-// NOLINTBEGIN(bugprone-reserved-identifier)
-extern "C" {
-void* __libc_malloc(std::size_t size);
-void* __libc_calloc(std::size_t count, std::size_t size);
-void* __libc_realloc(void* old, std::size_t size);
-void* __libc_memalign(std::size_t alignment, std::size_t size);
-
-void* malloc(std::size_t size) {
-    count();
-    return __libc_malloc(size);
-}
-void* calloc(std::size_t number, std::size_t size) {
-    count();
-    return __libc_calloc(number, size);
-}
-void* realloc(void* old, std::size_t size) {
-    count();
-    return __libc_realloc(old, size);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t size) {
-    count();
-    return __libc_memalign(alignment, size);
-}
-}
-// NOLINTEND(bugprone-reserved-identifier)
 
 namespace wnbd::test {
 namespace {
@@ -60,6 +27,37 @@ using backend::Operation;
 
 constexpr unsigned depth = 300;  // more than a connection's table takes
 constexpr std::uint64_t disk_size = 64U << 20;
+
+/// A server with a disk in memory, and what it takes to start it again.
+class Server {
+  public:
+    Server() { start(); }
+    void start() {
+        (void)::unlink(socket_.c_str());
+        process_ = std::make_unique<ServerProcess>(
+            std::vector<std::string>{"nbdkit", "-f", "-U", socket_, "memory",
+                                     std::to_string(disk_size)},
+            socket_, std::uint16_t{0});
+    }
+    void kill() { process_->kill(); }
+
+    [[nodiscard]] std::unique_ptr<backend::Backend> open() const {
+        const auto uri = nbd::parse_uri(process_->uri());
+        nbd::ClientOptions options{.addresses = uri.value().addresses,
+                                   .connections = 2,
+                                   .reconnect = {.delay = std::chrono::milliseconds(20),
+                                                 .delay_max = std::chrono::milliseconds(100),
+                                                 .timeout = std::chrono::milliseconds(60'000)}};
+        auto disk = backend::NbdBackend::open(options);
+        EXPECT_TRUE(disk.ok()) << disk.error();
+        return disk.ok() ? std::move(disk.value()) : nullptr;
+    }
+
+  private:
+    const TemporaryDirectory folder_;
+    const std::string socket_ = folder_.file("socket");
+    std::unique_ptr<ServerProcess> process_;
+};
 
 /// Requests that are submitted again as soon as they are done, so many times in all.
 class Load {
@@ -75,9 +73,16 @@ class Load {
             };
         }
     }
-    bool run() {
+    void begin() {
         for (auto& request : requests_)
             next(request);
+    }
+    /// So many have been submitted by now.
+    void wait_for(std::uint64_t count) const {
+        while (number_.load() < count)
+            std::this_thread::yield();
+    }
+    bool ends_well() {
         std::unique_lock lock(lock_);
         changed_.wait(lock, [this] { return ended_ == depth; });
         return failed_ == 0;
@@ -117,34 +122,76 @@ class Load {
     unsigned ended_ = 0;
 };
 
+/// Whoever tells of a loss, of an attempt in vain or of a return is not on the way of requests.
+class Listener final : public backend::Observer {
+  public:
+    void told(Weight, const std::string&) noexcept override {
+        exempt_this_thread(true);
+        ++lines;
+    }
+    void resized(std::uint64_t) noexcept override {}
+
+    std::atomic<unsigned> lines{0};
+};
+
+/// The server dies and comes back in the middle of it.
+bool through_a_loss(Server& server, backend::Backend& disk, Listener& listener) {
+    Load load(disk, 20'000);
+    load.begin();
+    exempt_this_thread(true);
+    load.wait_for(5'000);
+    const auto before = listener.lines.load();
+    server.kill();
+    // The loss, and the first attempt.
+    while (listener.lines.load() < before + 2)
+        std::this_thread::yield();
+    server.start();
+    const bool well = load.ends_well();
+    // The return has been told, too.
+    while (listener.lines.load() < before + 3)
+        std::this_thread::yield();
+    exempt_this_thread(false);
+    return well;
+}
+
 TEST(NoAllocation, RequestsAndRepliesAllocateNothing) {
-    const TemporaryDirectory folder;
-    const auto socket = folder.file("socket");
-    const ServerProcess server({"nbdkit", "-f", "-U", socket, "memory", std::to_string(disk_size)},
-                               socket, 0);
-    const auto uri = nbd::parse_uri(server.uri());
-    ASSERT_TRUE(uri.ok());
-    auto disk =
-        backend::NbdBackend::open({.addresses = uri.value().addresses,
-                                   .connections = 2,
-                                   .reconnect = {.timeout = std::chrono::milliseconds(60'000)}});
-    ASSERT_TRUE(disk.ok()) << disk.error();
+    Server server;
+    const auto disk = server.open();
+    ASSERT_NE(disk, nullptr);
     // The further connection is dialled meanwhile, and each thread has its first time.
-    Load first(*disk.value(), 20'000);
-    ASSERT_TRUE(first.run());
-    Load load(*disk.value(), 50'000);
-    counting = true;
-    const bool well = load.run();
-    counting = false;
+    Load first(*disk, 20'000);
+    first.begin();
+    ASSERT_TRUE(first.ends_well());
+    Load load(*disk, 50'000);
+    count_allocations();
+    load.begin();
+    const bool well = load.ends_well();
+    EXPECT_EQ(allocations_counted(), 0U);
     EXPECT_TRUE(well);
-    EXPECT_EQ(allocations.load(), 0U);
-    // The count counts.
-    counting = true;
+    disk->close();
+}
+
+TEST(NoAllocation, ALossAndWhatIsReplayedAllocateNothingEither) {
+    Server server;
+    const auto disk = server.open();
+    ASSERT_NE(disk, nullptr);
+    Listener listener;
+    disk->observe(&listener);
+    // The first time shows which threads dial and tell.
+    ASSERT_TRUE(through_a_loss(server, *disk, listener));
+    count_allocations();
+    const bool well = through_a_loss(server, *disk, listener);
+    EXPECT_EQ(allocations_counted(), 0U);
+    EXPECT_TRUE(well);
+    disk->close();
+    disk->observe(nullptr);
+}
+
+TEST(NoAllocation, TheCountCounts) {
+    count_allocations();
     void* volatile memory = std::malloc(1);
     std::free(memory);
-    counting = false;
-    EXPECT_GE(allocations.load(), 1U);
-    disk.value()->close();
+    EXPECT_GE(allocations_counted(), 1U);
 }
 
 }  // namespace

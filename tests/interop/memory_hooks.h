@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What a test's process allocates is counted here, or refused. For programs of their own: malloc is
+// replaced, and what stands on it (operator new) comes here, too.
+#pragma once
+
+#include <cstdint>
+
+namespace wnbd::test {
+
+/// From 0 on: what all threads allocate that are not exempt.
+void count_allocations() noexcept;
+/// How many there were. Nothing is counted any more.
+[[nodiscard]] std::uint64_t allocations_counted() noexcept;
+
+/// While true, no thread gets any memory that is not exempt.
+void refuse_memory(bool refuse) noexcept;
+
+/// Of the calling thread; none is at first.
+void exempt_this_thread(bool exempt) noexcept;
+
+}  // namespace wnbd::test
