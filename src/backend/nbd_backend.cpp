@@ -152,8 +152,8 @@ void NbdBackend::happened(const nbd::ClientEvent& event) noexcept {
     const std::lock_guard lock(observer_lock_);
     // The end is told by failure(), and by the requests themselves.
     if (observer_ == nullptr || event.kind == Kind::gave_up) return;
-    const bool bad = event.kind == Kind::lost || event.kind == Kind::attempt_failed ||
-                     event.may_have_lost;
+    const bool bad =
+        event.kind == Kind::lost || event.kind == Kind::attempt_failed || event.may_have_lost;
     observer_->told(bad ? Observer::Weight::warning : Observer::Weight::information, event.text);
     if (event.kind == Kind::resized) observer_->resized(event.size);
 }

@@ -73,8 +73,7 @@ std::string negotiation(const Fault& fault) {
             return "the export claims " + std::to_string(fault.got) + " bytes; at most " +
                    std::to_string(fault.expected) + " are possible";
         case FaultCode::tls_not_offered:
-            return "TLS is required, but the server does not offer it" +
-                   said(fault);
+            return "TLS is required, but the server does not offer it" + said(fault);
         case FaultCode::plain_text_before_tls:
             return "the server sent " + std::to_string(fault.got) +
                    " bytes in plain text after it agreed to TLS: somebody may be in between";

@@ -32,8 +32,7 @@ Fault negotiate(Stream& stream, Handshake& handshake, const NegotiationLimits& l
     while (!handshake.done() && !handshake.failed()) {
         const auto sent = send_output(stream, handshake);
         const bool no_room = sent.status == Status::would_block;
-        if (sent.status != Status::ok && !no_room)
-            return stream.failure_of(sent, handshake.step());
+        if (sent.status != Status::ok && !no_room) return stream.failure_of(sent, handshake.step());
         if (!no_room && handshake.wants_tls()) return {};
         const auto left = std::chrono::duration_cast<milliseconds>(
             limits.deadline - std::chrono::steady_clock::now());
@@ -42,8 +41,7 @@ Fault negotiate(Stream& stream, Handshake& handshake, const NegotiationLimits& l
                     .expected = static_cast<std::uint64_t>(limits.time_max.count()),
                     .step = handshake.step()};
         if (limits.abandoned != nullptr && *limits.abandoned) return {.code = FaultCode::closed};
-        const auto ready =
-            stream.wait({.room = no_room, .time_max = std::min(left, abandon_poll)});
+        const auto ready = stream.wait({.room = no_room, .time_max = std::min(left, abandon_poll)});
         if (!ready.readable || handshake.needed() == 0) continue;
         std::array<std::uint8_t, 512> bytes;
         const IoSlice slice{bytes.data(), std::min(bytes.size(), handshake.needed())};

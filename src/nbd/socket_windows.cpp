@@ -9,7 +9,6 @@
 #include <array>
 #include <atomic>
 #include <cstdio>
-#include <string_view>
 #include <utility>
 
 #include "nbd/socket.h"
@@ -45,11 +44,11 @@ FaultText explain_system_error(int error) noexcept {
                          static_cast<DWORD>(error), MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US),
                          text, sizeof text, nullptr);
     while (length > 0 && (text[length - 1] <= ' ' || text[length - 1] == '.'))
-        --length;
-    if (length == 0)
-        length = static_cast<DWORD>(std::snprintf(text, sizeof text, "error %d", error));
-    std::replace_if(text, text + length, [](char byte) { return byte < 0x20 || byte > 0x7e; }, '?');
-    return std::string_view(text, length);
+        text[--length] = '\0';
+    if (length == 0) (void)std::snprintf(text, sizeof text, "error %d", error);
+    for (char& byte : text)
+        if (byte != '\0' && (byte < 0x20 || byte > 0x7e)) byte = '?';
+    return text;
 }
 
 IoResult Socket::send(std::span<const IoSlice> slices) noexcept {
