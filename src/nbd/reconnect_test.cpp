@@ -74,7 +74,7 @@ TEST(Reconnect, LossesAndReturnsAreToldInTurn) {
     Opened client(std::move(options));
     server.set_falling(true);
     server.cut();
-    ASSERT_TRUE(client.events.wait_for(Kind::returned, 300));
+    ASSERT_TRUE(client.events.wait_for(Kind::returned, 100));
     server.set_falling(false);
     Bytes bytes(512, 0x11);
     ASSERT_TRUE(good(client.write(0, bytes)));
