@@ -98,7 +98,7 @@ class Client final : private ConnectionSink {
     };
     /// Connects, looks after deadlines, keep-alive, and endings.
     [[nodiscard]] Chore look_after(TimePoint now) noexcept;
-    void dial_failed(const Fault& fault, TimePoint now) noexcept;
+    void dial_failed(Fault fault, TimePoint now) noexcept;
 
     enum class Phase : std::uint8_t {
         fresh,     // before the first attach()

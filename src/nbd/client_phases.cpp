@@ -89,13 +89,13 @@ Fault Client::check_join(unsigned index, const Agreement& agreement) const {
             .text = "its size or what it allows differs from the first connection's"};
 }
 
-void Client::dial_failed(const Fault& fault, TimePoint now) noexcept {
+void Client::dial_failed(Fault fault, TimePoint now) noexcept {
     const std::lock_guard lock(state_lock_);
     dialling_ = false;
     if (std::exchange(joining_, false))
         join_again_ = now + limits_.reconnect.delay_max;
     else
-        recovery_.attempt_failed(now, fault);
+        recovery_.attempt_failed(now, std::move(fault));
 }
 
 // Going.

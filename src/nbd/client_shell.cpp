@@ -185,7 +185,7 @@ void ClientShell::dial(const Dial& job, Attempt& attempt) noexcept {
         // No memory, or no thread: an attempt has failed, and the next may do better.
         fault = no_memory;
     }
-    if (fault.code != FaultCode::none) client_->dial_failed(fault, Clock::now());
+    if (fault.code != FaultCode::none) client_->dial_failed(std::move(fault), Clock::now());
 }
 
 Fault ClientShell::dial_once(const Dial& job, Attempt& attempt) {

@@ -101,9 +101,9 @@ std::optional<std::size_t> Recovery::due(TimePoint now) noexcept {
     return (current_ + offset_) % addresses_;
 }
 
-void Recovery::attempt_failed(TimePoint now, const Fault& fault) noexcept {
+void Recovery::attempt_failed(TimePoint now, Fault fault) noexcept {
     if (state_ != State::attempting) return;
-    fault_ = fault;
+    fault_ = std::move(fault);
     state_ = State::waiting;
     go_on(now);
     tick(now);

@@ -69,7 +69,7 @@ class Recovery {
     /// begins each round; within a round there is no delay.
     [[nodiscard]] std::optional<std::size_t> due(TimePoint now) noexcept;
     /// Ignored unless attempting.
-    void attempt_failed(TimePoint now, const Fault& fault) noexcept;
+    void attempt_failed(TimePoint now, Fault fault) noexcept;
     /// False: it had given up meanwhile, the connection is of no use.
     [[nodiscard]] bool opened(TimePoint now) noexcept;
     /// Must be called when next() has come: gives up when the policy's time is over, also in the

@@ -142,12 +142,12 @@ void Simulation::negotiate() {
     dialled();
 }
 
-void Simulation::dial_over(const Fault& fault) {
+void Simulation::dial_over(Fault fault) {
     if (dial_->link) dial_->link->on_client = nullptr;
     const auto [index, address] = std::pair(dial_->index, dial_->address);
     dial_.reset();
     if (client_ == nullptr) return dial(index, address);
-    client_->dial_failed(fault, world_.now());
+    client_->dial_failed(std::move(fault), world_.now());
     look_after();
 }
 
@@ -169,7 +169,7 @@ void Simulation::dialled() {
     lane.link = dial_->link;
     lane.stream = dial_->stream.get();
     lane.link->on_client = [this, index] { due(index); };
-    const auto fault = client_->attach(index, std::move(dial_->stream), agreement, world_.now());
+    auto fault = client_->attach(index, std::move(dial_->stream), agreement, world_.now());
     if (fault.code == FaultCode::none) {
         dial_.reset();
         if (index == 0) judge_.returns(client_->status().unflushed_at_loss);
@@ -178,7 +178,7 @@ void Simulation::dialled() {
     }
     lane.link->on_client = nullptr;
     lane = {};
-    dial_over(fault);
+    dial_over(std::move(fault));
 }
 
 // The shell's work.

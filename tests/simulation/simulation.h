@@ -57,7 +57,7 @@ class Simulation {
     void dial(unsigned index, std::size_t address);
     void begin_negotiation(std::shared_ptr<Link> link);
     void negotiate();
-    void dial_over(const Fault& fault);
+    void dial_over(Fault fault);
     void dialled();
     void open_client();
 
