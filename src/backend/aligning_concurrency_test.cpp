@@ -15,7 +15,6 @@ namespace {
 
 using test::block_size;
 using test::Disk;
-using test::Storage;
 using Bytes = std::vector<std::uint8_t>;
 
 /// Each thread keeps many writes in flight in stripes of its own, spread over all blocks.

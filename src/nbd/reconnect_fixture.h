@@ -47,7 +47,7 @@ class Events final : public ClientObserver {
     }
 
   private:
-    std::size_t count_of(Kind kind) const {
+    [[nodiscard]] std::size_t count_of(Kind kind) const {
         return static_cast<std::size_t>(
             std::count_if(events_.begin(), events_.end(),
                           [&](const ClientEvent& event) { return event.kind == kind; }));

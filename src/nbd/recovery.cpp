@@ -23,13 +23,13 @@ constexpr Ability abilities[] = {
     {transmission_send_write_zeroes, "write zeroes"},
 };
 
-Comparison refuse(std::string what, std::uint64_t got = 0, std::uint64_t expected = 0) {
+Comparison refuse(const std::string& what, std::uint64_t got = 0, std::uint64_t expected = 0) {
     return {.verdict = Comparison::Verdict::refused,
             .fault = {.code = FaultCode::export_changed,
                       .got = got,
                       .expected = expected,
                       .step = "after reconnecting",
-                      .text = std::move(what)}};
+                      .text = what}};
 }
 
 ReconnectPolicy within_bounds(ReconnectPolicy policy) {
