@@ -64,7 +64,7 @@ class ConnectionTest : public ::testing::Test, private ConnectionSink {
     /// The server ends its side, and what is unanswered comes back.
     void lose() {
         wire->server_ended = true;
-        while (step() == Step::goes_on) {
+        while (step() != Step::over) {
         }
         (void)connection.detach([this](void*) { ++taken_back; });
     }
@@ -190,7 +190,7 @@ TEST_F(ConnectionTest, AFullStreamIsNothingToTheNextOne) {
     read();
     EXPECT_TRUE(connection.wants().room);
     wire->server_ended = true;
-    while (connection.step({.readable = true}) == Step::goes_on) {
+    while (connection.step({.readable = true}) != Step::over) {
     }
     (void)connection.detach([](void*) {});
     attach();
@@ -221,7 +221,7 @@ TEST_F(ConnectionTest, ItIsNotOverWhileSomebodySends) {
     sending = [&] {
         if (std::exchange(within, true)) return;
         connection.end({.code = FaultCode::closed}, Ending::hard);
-        EXPECT_EQ(connection.step({}), Step::goes_on) << "its buffers would be given back";
+        EXPECT_EQ(connection.step({}), Step::ending) << "its buffers would be given back";
     };
     read();
     EXPECT_TRUE(within);
