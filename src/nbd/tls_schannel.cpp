@@ -344,7 +344,7 @@ Fault SchannelSession::status_fault(SECURITY_STATUS status) const {
     if (asked() != Asked::no) {
         auto fault = truncated_fault(Phase::handshake, asked());
         fault.got = static_cast<std::uint32_t>(status);
-        fault.text += " (" + status_text(static_cast<DWORD>(status)) + ")";
+        fault.text = fault.text.string() + " (" + status_text(static_cast<DWORD>(status)) + ")";
         return fault;
     }
     if (status == SEC_E_ALGORITHM_MISMATCH || status == SEC_E_UNSUPPORTED_FUNCTION)
