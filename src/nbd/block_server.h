@@ -13,6 +13,7 @@
 #include <list>
 #include <mutex>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -23,12 +24,14 @@ namespace wnbd::nbd::test {
 /// Serves any number of connections at a time, with simple replies, in order. Thread-safe.
 class BlockServer {
   public:
-    explicit BlockServer(std::uint64_t size, std::uint16_t flags = usual_flags)
-        : flags_(flags), disk_(size) {
+    /// `host`: of 127.0.0.0/8.
+    explicit BlockServer(std::uint64_t size, std::uint16_t flags = usual_flags,
+                         const char* host = "127.0.0.1")
+        : host_(host), flags_(flags), disk_(size) {
         listener_ = ::socket(AF_INET, SOCK_STREAM, 0);
         sockaddr_in address{};
         address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        address.sin_addr.s_addr = ::inet_addr(host);
         socklen_t length = sizeof address;
         auto* const generic = reinterpret_cast<sockaddr*>(&address);
         if (::bind(listener_, generic, length) != 0 || ::listen(listener_, 64) != 0 ||
@@ -55,7 +58,7 @@ class BlockServer {
                                                  transmission_send_fua | transmission_send_trim |
                                                  transmission_can_multi_conn;
 
-    [[nodiscard]] Address address() const { return {.host = "127.0.0.1", .port = port_}; }
+    [[nodiscard]] Address address() const { return {.host = host_, .port = port_}; }
 
     /// Ends every connection at once, whatever is in flight. What was not done by then is not done
     /// later: a server that breaks this can't be protected from by any client.
@@ -147,6 +150,7 @@ class BlockServer {
         return true;
     }
 
+    const std::string host_;
     std::atomic<std::uint16_t> flags_;
     std::atomic<bool> away_{false};
     std::atomic<bool> falling_{false};

@@ -301,5 +301,19 @@ TEST(Client, AServerThatAnswersIsAskedOnceInEachSilence) {
     EXPECT_LE(asked, 15U);
 }
 
+TEST(Client, EveryKindOfChangeIsForcedAndHasItsRangeAlone) {
+    for (const auto type : {CommandType::write, CommandType::trim, CommandType::write_zeroes}) {
+        Fixture f({.write_through = true, .reconnect = patient()});
+        Job change(type);
+        Job same_place(CommandType::write);
+        f.submit({&change, &same_place});
+        const auto seen = f.serve();
+        ASSERT_THAT(seen, SizeIs(1));
+        EXPECT_EQ(seen[0].flags, command_flag_fua);
+        EXPECT_THAT(f.serve(), SizeIs(1));
+        EXPECT_TRUE(change.good() && same_place.good());
+    }
+}
+
 }  // namespace
 }  // namespace wnbd::nbd

@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstring>
 #include <future>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -108,6 +109,11 @@ TEST(ConnectorTest, APinnedAttemptGoesToThatAddressOfTheName) {
     EXPECT_EQ(server.accepted(), 4U);
 }
 
+void wait_for_connections(const ClientShell& shell, unsigned count) {
+    for (int i = 0; i < 6000 && shell.status().connections != count; ++i)
+        std::this_thread::sleep_for(5ms);
+}
+
 // A name may stand for several servers, and each has a cache of its own.
 TEST(ConnectorTest, AllConnectionsOfADiskGoToOneServerOfAName) {
     BlockServer server(disk_size);
@@ -120,13 +126,29 @@ TEST(ConnectorTest, AllConnectionsOfADiskGoToOneServerOfAName) {
     auto opened = ClientShell::open(std::move(options));
     ASSERT_TRUE(opened.ok()) << describe(opened.error());
     auto& shell = *opened.value();
-    const auto wait_for = [&](auto&& reached) {
-        for (int i = 0; i < 6000 && !reached(shell.status()); ++i)
-            std::this_thread::sleep_for(5ms);
-    };
-    wait_for([](const Client::Status& status) { return status.connections == 4; });
+    wait_for_connections(shell, 4);
     EXPECT_EQ(shell.status().connections, 4U);
     EXPECT_EQ(other.came(), 0U);
+}
+
+TEST(ConnectorTest, FurtherConnectionsGoToTheHostThatTookOver) {
+    auto first = std::make_unique<BlockServer>(disk_size);
+    BlockServer second(disk_size, BlockServer::usual_flags, "127.0.0.2");
+    auto options = options_for(first->address());
+    options.addresses.push_back(second.address());
+    options.connections = 2;
+    options.reconnect.delay = 10ms;
+    options.reconnect.delay_max = 100ms;
+    auto opened = ClientShell::open(std::move(options));
+    ASSERT_TRUE(opened.ok()) << describe(opened.error());
+    const auto& shell = *opened.value();
+    wait_for_connections(shell, 2);
+    ASSERT_EQ(shell.status().connections, 2U);
+    first.reset();
+    wait_for_connections(shell, 0);
+    wait_for_connections(shell, 2);
+    EXPECT_EQ(shell.status().connections, 2U);
+    EXPECT_GE(second.accepted(), 2U);
 }
 
 /// Connects, and gives it up as soon as the server has said so.

@@ -83,6 +83,8 @@ TEST(DialTest, connects_by_number_and_by_name_and_sets_what_a_client_needs) {
         EXPECT_NE(option(socket.value(), IPPROTO_TCP, TCP_NODELAY), 0);
         EXPECT_NE(option(socket.value(), SOL_SOCKET, SO_KEEPALIVE), 0);
         EXPECT_EQ(option(socket.value(), IPPROTO_TCP, TCP_KEEPIDLE), 30);
+        EXPECT_EQ(option(socket.value(), IPPROTO_TCP, TCP_KEEPINTVL), 5);
+        EXPECT_EQ(option(socket.value(), IPPROTO_TCP, TCP_KEEPCNT), 6);
     }
 }
 
