@@ -4,53 +4,28 @@
 // spin locks at once, none released by a thread that does not hold it.
 #include "engine/platform.h"
 
-#include <array>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
+#include <new>
 
 #include "engine/native/control.h"
+#include "engine/process/primitives.h"
 
 namespace wnbd::platform {
 
 namespace {
+
+using process::Parking;
+using process::parking_of;
 
 [[noreturn]] void misuse(const char* what) noexcept {
     std::fprintf(stderr, "platform: %s\n", what);
     std::abort();
 }
 
-// --- Spin locks
-
-constexpr std::uintptr_t lock_free_value = 0;
-constexpr std::uintptr_t lock_taken_value = 1;
-constexpr unsigned spins_before_yield = 64;
-
 thread_local unsigned held_spin_locks = 0;
-
-// --- Events
-//
-// Waiting and setting go through a fixed set of mutex and condition variable pairs, chosen by the
-// event's address, not through the event itself: an event on a waiter's stack may be gone as soon
-// as its wait returns, so a setter must not touch it after it has become visible as set. In here a
-// setter touches it under the pair's mutex only, as KeSetEvent does under the dispatcher's lock.
-
-struct Parking {
-    std::mutex mutex;
-    std::condition_variable changed;
-};
-
-constexpr std::size_t parking_count = 64;
-
-Parking& parking_of(const Event& event) noexcept {
-    static std::array<Parking, parking_count> places;
-    const auto address = reinterpret_cast<std::uintptr_t>(&event);
-    return places[(address / sizeof(Event) ^ address >> 12) % parking_count];
-}
 
 /// What the bytes of an Event hold. Guarded by its parking's mutex.
 struct EventState {
@@ -169,13 +144,7 @@ bool is_set(Event& event) noexcept {
 
 std::uint8_t acquire(SpinLock& lock) noexcept {
     if (held_spin_locks != 0) misuse("a second spin lock is taken");
-    const std::atomic_ref word(lock.storage);
-    for (unsigned spins = 0;; ++spins) {
-        if (word.load(std::memory_order_relaxed) == lock_free_value &&
-            word.exchange(lock_taken_value, std::memory_order_acquire) == lock_free_value)
-            break;
-        if (spins >= spins_before_yield) std::this_thread::yield();
-    }
+    process::take(lock);
     ++held_spin_locks;
     return 0;
 }
@@ -183,7 +152,7 @@ std::uint8_t acquire(SpinLock& lock) noexcept {
 void release(SpinLock& lock, std::uint8_t /*previous*/) noexcept {
     if (held_spin_locks == 0) misuse("a spin lock is released that this thread does not hold");
     --held_spin_locks;
-    std::atomic_ref(lock.storage).store(lock_free_value, std::memory_order_release);
+    process::give_back(lock);
 }
 
 void initialize(Event& event, EventKind kind) noexcept {
@@ -228,9 +197,7 @@ WaitResult wait(Event& event, bool alertable) noexcept {
 
 std::uint64_t interrupt_time() noexcept {
     if (native::time_held.load()) return native::held_time.load();
-    using Ticks = std::chrono::duration<std::uint64_t, std::ratio<1, 10'000'000>>;
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<Ticks>(now).count();
+    return process::system_time();
 }
 
 void* allocate(std::size_t bytes) noexcept {

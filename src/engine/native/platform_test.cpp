@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <memory>
 #include <thread>
 #include <vector>
 
@@ -18,49 +17,45 @@ void until_waiting(unsigned threads) {
         std::this_thread::yield();
 }
 
-TEST(PlatformTest, AManualResetEventReleasesEveryWaitUntilCleared) {
+TEST(NativePlatformTest, AWaitThatIsSignalledLeavesTheAlertToTheNext) {
+    for (const auto kind : {EventKind::manual_reset, EventKind::auto_reset}) {
+        Event event;
+        initialize(event, kind);
+        set(event);
+        set(event);  // a second set of a set event adds nothing
+        native::alert(native::this_thread());
+        EXPECT_TRUE(native::is_set(event));
+        ASSERT_EQ(wait(event, true), WaitResult::signalled);
+        clear(event);
+        EXPECT_FALSE(native::is_set(event));
+        EXPECT_EQ(wait(event, true), WaitResult::alerted);
+    }
+}
+
+TEST(NativePlatformTest, WaitersAndHeldLocksAreCounted) {
     Event event;
-    initialize(event, EventKind::manual_reset);
+    initialize(event, EventKind::auto_reset);
     std::vector<std::thread> waiters;
     for (int i = 0; i < 3; ++i)
         waiters.emplace_back([&] { EXPECT_EQ(wait(event, false), WaitResult::signalled); });
     until_waiting(3);
-    set(event);
-    for (auto& waiter : waiters)
-        waiter.join();
-    EXPECT_EQ(wait(event, true), WaitResult::signalled);
-    clear(event);
-    native::alert(native::this_thread());
-    EXPECT_EQ(wait(event, true), WaitResult::alerted);
-}
-
-TEST(PlatformTest, OneSetOfAnAutoResetEventReleasesOneWait) {
-    Event event;
-    initialize(event, EventKind::auto_reset);
-    std::atomic<int> released{0};
-    std::vector<std::thread> waiters;
-    for (int i = 0; i < 3; ++i)
-        waiters.emplace_back([&] {
-            wait(event, false);
-            released.fetch_add(1);
-        });
-    until_waiting(3);
-    for (int expected = 1; expected <= 3; ++expected) {
+    for (unsigned left = 3; left-- > 0;) {
         set(event);
-        while (released.load() < expected)
+        while (native::threads_waiting() > left)
             std::this_thread::yield();
-        EXPECT_EQ(native::threads_waiting(), static_cast<unsigned>(3 - expected));
+        EXPECT_EQ(native::threads_waiting(), left);
     }
     for (auto& waiter : waiters)
         waiter.join();
-    set(event);
-    set(event);  // a second set of a set event adds nothing
-    EXPECT_EQ(wait(event, false), WaitResult::signalled);
-    native::alert(native::this_thread());
-    EXPECT_EQ(wait(event, true), WaitResult::alerted);
+    SpinLock spin;
+    {
+        const SpinGuard guard(spin);
+        EXPECT_EQ(native::spin_locks_held(), 1U);
+    }
+    EXPECT_EQ(native::spin_locks_held(), 0U);
 }
 
-TEST(PlatformTest, AnAlertEndsAnAlertableWaitOnly) {
+TEST(NativePlatformTest, AnAlertEndsAnAlertableWaitOnly) {
     Event event;
     initialize(event, EventKind::manual_reset);
     native::ThreadHandle sleeper;
@@ -89,54 +84,7 @@ TEST(PlatformTest, AnAlertEndsAnAlertableWaitOnly) {
     native::alert(sleeper);  // the thread is gone: no effect
 }
 
-TEST(PlatformTest, AnEventMayGoAsSoonAsItsWaitIsOver) {
-    constexpr int rounds = 2000;
-    std::atomic<Event*> shared{nullptr};
-    std::thread setter([&] {
-        for (int i = 0; i < rounds; ++i) {
-            Event* event = nullptr;
-            while ((event = shared.exchange(nullptr)) == nullptr)
-                std::this_thread::yield();
-            set(*event);
-        }
-    });
-    for (int i = 0; i < rounds; ++i) {
-        const auto event = std::make_unique<Event>();
-        initialize(*event, EventKind::auto_reset);
-        shared.store(event.get());
-        wait(*event, false);
-    }
-    setter.join();
-}
-
-TEST(PlatformTest, LocksExclude) {
-    SpinLock spin;
-    Mutex mutex;
-    mutex.initialize();
-    std::uint64_t under_spin = 0;
-    std::uint64_t under_mutex = 0;
-    constexpr std::uint64_t rounds = 5000;
-    std::vector<std::thread> threads;
-    for (int i = 0; i < 4; ++i)
-        threads.emplace_back([&] {
-            for (std::uint64_t n = 0; n < rounds; ++n) {
-                {
-                    const SpinGuard guard(spin);
-                    EXPECT_EQ(native::spin_locks_held(), 1u);
-                    ++under_spin;
-                }
-                const MutexGuard guard(mutex);
-                ++under_mutex;
-            }
-        });
-    for (auto& thread : threads)
-        thread.join();
-    EXPECT_EQ(under_spin, 4 * rounds);
-    EXPECT_EQ(under_mutex, 4 * rounds);
-    EXPECT_EQ(native::spin_locks_held(), 0u);
-}
-
-TEST(PlatformDeathTest, WhatAKernelForbidsAborts) {
+TEST(NativePlatformDeathTest, WhatAKernelForbidsAborts) {
     GTEST_FLAG_SET(death_test_style, "threadsafe");
     Event event;
     initialize(event, EventKind::manual_reset);
@@ -166,7 +114,7 @@ TEST(PlatformDeathTest, WhatAKernelForbidsAborts) {
     EXPECT_DEATH(set(never), "not initialized");
 }
 
-TEST(PlatformTest, AHeldClockMovesOnlyWhenToldTo) {
+TEST(NativePlatformTest, AHeldClockMovesOnlyWhenToldTo) {
     native::hold_time(1000);
     EXPECT_EQ(interrupt_time(), 1000u);
     native::advance_time_ms(2);
@@ -177,7 +125,7 @@ TEST(PlatformTest, AHeldClockMovesOnlyWhenToldTo) {
     EXPECT_GE(interrupt_time(), before + 2 * 10'000);
 }
 
-TEST(PlatformTest, MemoryRunsOutOnDemandAndIsCounted) {
+TEST(NativePlatformTest, MemoryRunsOutOnDemandAndIsCounted) {
     const auto outstanding = native::allocations_outstanding();
     native::fail_allocations_after(1);
     void* const memory = allocate(100);

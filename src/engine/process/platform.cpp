@@ -3,37 +3,17 @@
 // alerts a thread here, so that an alertable wait is a wait.
 #include "engine/platform.h"
 
-#include <array>
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstdlib>
 #include <mutex>
 #include <new>
-#include <thread>
+
+#include "engine/process/primitives.h"
 
 namespace wnbd::platform {
 namespace {
 
-constexpr std::uintptr_t lock_free_value = 0;
-constexpr std::uintptr_t lock_taken_value = 1;
-constexpr unsigned spins_before_yield = 64;
-
-// Waiting and setting go through a fixed set of mutex and condition variable pairs, chosen by the
-// event's address, because an event may be gone as soon as it is seen to be set: a setter touches
-// it under the pair's mutex only.
-struct Parking {
-    std::mutex mutex;
-    std::condition_variable changed;
-};
-
-constexpr std::size_t parking_count = 16;
-
-Parking& parking_of(const Event& event) noexcept {
-    static std::array<Parking, parking_count> places;
-    const auto address = reinterpret_cast<std::uintptr_t>(&event);
-    return places[(address / sizeof(Event) ^ address >> 12) % parking_count];
-}
+using process::Parking;
+using process::parking_of;
 
 /// What the bytes of an Event hold. Guarded by its parking's mutex.
 struct EventState {
@@ -49,17 +29,12 @@ EventState& state_of(Event& event) noexcept {
 }  // namespace
 
 std::uint8_t acquire(SpinLock& lock) noexcept {
-    const std::atomic_ref word(lock.storage);
-    for (unsigned spins = 0;; ++spins) {
-        if (word.load(std::memory_order_relaxed) == lock_free_value &&
-            word.exchange(lock_taken_value, std::memory_order_acquire) == lock_free_value)
-            return 0;
-        if (spins >= spins_before_yield) std::this_thread::yield();
-    }
+    process::take(lock);
+    return 0;
 }
 
 void release(SpinLock& lock, std::uint8_t /*previous*/) noexcept {
-    std::atomic_ref(lock.storage).store(lock_free_value, std::memory_order_release);
+    process::give_back(lock);
 }
 
 void initialize(Event& event, EventKind kind) noexcept {
@@ -89,9 +64,7 @@ WaitResult wait(Event& event, bool /*alertable*/) noexcept {
 }
 
 std::uint64_t interrupt_time() noexcept {
-    using Ticks = std::chrono::duration<std::uint64_t, std::ratio<1, 10'000'000>>;
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<Ticks>(now).count();
+    return process::system_time();
 }
 
 void* allocate(std::size_t bytes) noexcept {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+// What holds for every platform of a process: built with each of them.
 #include "engine/platform.h"
 
 #include <gtest/gtest.h>
@@ -11,7 +12,7 @@
 namespace wnbd::platform {
 namespace {
 
-TEST(ProcessPlatformTest, AManualResetEventReleasesEveryWaitUntilCleared) {
+TEST(PlatformTest, AManualResetEventReleasesEveryWaitUntilCleared) {
     Event event;
     initialize(event, EventKind::manual_reset);
     std::vector<std::thread> waiters;
@@ -34,7 +35,7 @@ TEST(ProcessPlatformTest, AManualResetEventReleasesEveryWaitUntilCleared) {
     EXPECT_TRUE(over.load());
 }
 
-TEST(ProcessPlatformTest, OneSetOfAnAutoResetEventReleasesOneWait) {
+TEST(PlatformTest, OneSetOfAnAutoResetEventReleasesOneWait) {
     Event event;
     initialize(event, EventKind::auto_reset);
     std::atomic<int> released{0};
@@ -54,7 +55,7 @@ TEST(ProcessPlatformTest, OneSetOfAnAutoResetEventReleasesOneWait) {
         waiter.join();
 }
 
-TEST(ProcessPlatformTest, AnEventMayGoAsSoonAsItsWaitIsOver) {
+TEST(PlatformTest, AnEventMayGoAsSoonAsItsWaitIsOver) {
     constexpr int rounds = 2000;
     std::atomic<Event*> shared{nullptr};
     std::thread setter([&] {
@@ -74,7 +75,7 @@ TEST(ProcessPlatformTest, AnEventMayGoAsSoonAsItsWaitIsOver) {
     setter.join();
 }
 
-TEST(ProcessPlatformTest, LocksExclude) {
+TEST(PlatformTest, LocksExclude) {
     SpinLock spin;
     Mutex mutex;
     mutex.initialize();
@@ -99,7 +100,7 @@ TEST(ProcessPlatformTest, LocksExclude) {
     EXPECT_EQ(under_mutex, 4 * rounds);
 }
 
-TEST(ProcessPlatformTest, TimeGoesOnInUnitsOf100Nanoseconds) {
+TEST(PlatformTest, TimeGoesOnInUnitsOf100Nanoseconds) {
     const std::uint64_t before = interrupt_time();
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const std::uint64_t passed = interrupt_time() - before;
