@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A mapped disk whose NBD server is killed and started again under load stays, and its data are right."""
+"""A mapped disk whose NBD server is killed and started again under load stays, and its data are right; if
+the server comes back with another size, Windows has that size."""
+import os
 import random
+import re
+import tempfile
 import time
 import unittest
+from pathlib import Path
 
 from tests.interop.servers import nbdkit
 from tests.lab.lab import Lab
 
 MIB = 1 << 20
+LBA_OUT_OF_RANGE = r"(?i)sense: 70 ?00 ?05.*21 ?00"
 
 
 class NbdReconnect(unittest.TestCase):
@@ -30,6 +36,34 @@ class NbdReconnect(unittest.TestCase):
             self.assertIn("again", child.output())
             self.assertEqual(lab.disk_number("survivor"), drive)
             lab.client("unmap", "survivor").check()
+            self.assertEqual(child.wait(timeout=60), 0, child.output())
+
+    def test_a_disk_has_the_size_that_its_server_comes_back_with(self):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        with nbdkit("file", "DISK", size=16 * MIB) as server, Lab() as lab:
+            lab.install()
+            child, drive = lab.map("resized", server.uri(reconnect_delay="0.1"))
+            for size in (24 * MIB, 8 * MIB):
+                server.kill()
+                os.truncate(server.disk, size)
+                server.start()
+                end = time.monotonic() + 60
+                while True:
+                    told = lab.disktool("info", drive).check().stdout
+                    if f"disk-size: {size}\n" in told:
+                        break
+                    self.assertLess(time.monotonic(), end, told + child.output())
+                shown = lab.client("show", "resized").check().stdout
+                self.assertEqual(int(re.search(r"BlockCount +: (\d+)", shown)[1]), size // 512)
+                (folder / "data").write_bytes(os.urandom(4096))
+                last = ("--offset", size - 4096)
+                lab.disktool("write", drive, lab.windows_path(folder / "data"), *last, "--unbuffered").check()
+                lab.disktool("read", drive, lab.windows_path(folder / "back"), *last, "--length", 4096).check()
+                self.assertEqual((folder / "back").read_bytes(), (folder / "data").read_bytes())
+                self.assertEqual(server.disk.read_bytes()[-4096:], (folder / "data").read_bytes())
+                beyond = lab.disktool("scsi", drive, f"2800{size // 512:08x}00000100", "--in", 512)
+                self.assertRegex(beyond.stdout, LBA_OUT_OF_RANGE)
+            lab.client("unmap", "resized").check()
             self.assertEqual(child.wait(timeout=60), 0, child.output())
 
     def test_a_disk_whose_server_is_gone_for_good_goes(self):
