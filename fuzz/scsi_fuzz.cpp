@@ -44,6 +44,7 @@ Disk disk_of(std::span<const std::uint8_t> header) {
     disk.unmap_reads_zeroes = (header[0] & 0x10) != 0;
     disk.persistent_reservations_supported = (header[0] & 0x20) != 0;
     disk.has_naa = (header[0] & 0x40) != 0;
+    disk.extents_told = (header[0] & 0x80) != 0;
     std::ranges::fill(disk.naa, header[2]);
     std::ranges::fill(disk.serial, static_cast<char>(header[2]));
     return disk;
@@ -70,7 +71,9 @@ void walk_huge_disk(Disk disk, std::span<const std::uint8_t> cdb, std::span<std:
          step = next_step(disk, *request, *step)) {
         require(++count < 20'000, "a request without end");
         require(step->payload_length <= disk.max_transfer_length, "payload too large");
-        require(step->reply_length <= disk.max_transfer_length, "reply too large");
+        require(
+            step->verb == Verb::get_lba_status || step->reply_length <= disk.max_transfer_length,
+            "reply too large");
         if (step->source == Source::unmap_descriptors) continue;
         require(step->lba <= block_count && step->blocks <= block_count - step->lba, "range");
         require(step->lba >= request->lba, "a step before its request");

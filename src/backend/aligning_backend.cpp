@@ -350,15 +350,6 @@ void AligningBackend::finish(Job& job) noexcept {
     if (--accepted_ == 0) idle_.notify_all();
 }
 
-Extent AligningBackend::extent_at(std::uint64_t offset) const noexcept {
-    const auto block = down(offset, large_);
-    const auto within = offset - block;
-    auto extent = storage_->extent_at(block);
-    if (extent.length <= within) extent = {.length = large_};
-    extent.length = std::min(extent.length - within, size() - offset);
-    return extent;
-}
-
 void AligningBackend::close() noexcept {
     const auto over = [this] { return accepted_ == 0; };
     {

@@ -49,7 +49,6 @@ class AligningBackend final : public Backend, private Observer {
     [[nodiscard]] std::uint64_t size() const noexcept override;
     void submit(Request& request) noexcept override;
     void submit_many(std::span<Request* const> requests) noexcept override;
-    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override;
     void observe(Observer* observer) noexcept override;
     [[nodiscard]] std::string failure() const override { return storage_->failure(); }
     /// Has what was accepted end first, as long as something ends every standstill_time_max, and

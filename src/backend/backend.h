@@ -132,12 +132,6 @@ class Backend {
             submit(*request);
     }
 
-    /// What is so of the bytes from `offset`, which is within the disk, on: of as many as the
-    /// backend cares to look at. Waits for nobody, but may ask the system.
-    [[nodiscard]] virtual Extent extent_at(std::uint64_t offset) const noexcept {
-        return {properties().size - offset, true};
-    }
-
     /// Who hears of events from now on; nullptr: nobody, and nobody is being told when this
     /// returns.
     virtual void observe(Observer* /*observer*/) noexcept {}

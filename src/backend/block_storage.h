@@ -58,7 +58,7 @@ class Storage final : public Backend {
         }
         request.done(request, Error::shutting_down);
     }
-    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override {
+    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept {
         const auto first = offset / block_;
         auto end = first + 1;
         while (end < allocated.size() && allocated[end] == allocated[first])

@@ -6,13 +6,15 @@
 #include <cstdint>
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "backend/backend.h"
 
 namespace wnbd::backend {
 
-/// Submits the request and waits for its end. Uses the request's `done` and `context`.
-inline Error perform_blocking(Backend& backend, Request request) {
+/// Submits the request and waits for its end. Uses the request's `done` and `context`; what the
+/// backend fills in is in it afterwards.
+inline Error submit_blocking(Backend& backend, Request& request) {
     struct State {
         std::mutex lock;
         std::condition_variable changed;
@@ -32,6 +34,20 @@ inline Error perform_blocking(Backend& backend, Request request) {
     std::unique_lock lock(state.lock);
     state.changed.wait(lock, [&] { return state.over; });
     return state.error;
+}
+
+inline Error perform_blocking(Backend& backend, Request request) {
+    return submit_blocking(backend, request);
+}
+
+/// What the range's bytes are, of as many runs as are asked for at most; empty: an error.
+inline std::vector<Extent> extents_blocking(Backend& backend, std::uint64_t offset,
+                                            std::uint64_t length, std::size_t count = 64) {
+    std::vector<Extent> extents(count);
+    Request request{
+        .operation = Operation::extents, .offset = offset, .length = length, .extents = extents};
+    extents.resize(submit_blocking(backend, request) == Error::none ? request.extent_count : 0);
+    return extents;
 }
 
 inline Error read_blocking(Backend& backend, std::uint64_t offset, std::span<std::uint8_t> to) {

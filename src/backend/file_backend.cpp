@@ -31,9 +31,6 @@ class FileBackend final : public Backend {
 
     [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
     void submit(Request& request) noexcept override { request.done(request, perform(request)); }
-    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override {
-        return file_->extent_at(offset);
-    }
 
     void close() noexcept override {
         if (closed_.exchange(true) || properties_.read_only) return;

@@ -30,7 +30,8 @@ class FileHandle {
     [[nodiscard]] virtual Error punch(std::uint64_t offset, std::uint64_t length) noexcept = 0;
     /// True when punch() is known to work here.
     [[nodiscard]] virtual bool can_punch() const noexcept = 0;
-    /// See Backend::extent_at().
+    /// What is so of the bytes from `offset`, which is within the file, on: of as many as are of
+    /// one kind, or as it cares to look at.
     [[nodiscard]] virtual Extent extent_at(std::uint64_t offset) const noexcept = 0;
     /// Zeroes the range, keeping its space. not_supported: the file system cannot.
     [[nodiscard]] virtual Error zero(std::uint64_t offset, std::uint64_t length) noexcept = 0;

@@ -27,7 +27,6 @@ class MemoryBackend final : public Backend {
 
     [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
     void submit(Request& request) noexcept override;
-    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override;
     void close() noexcept override { closed_.store(true, std::memory_order_relaxed); }
 
   private:
@@ -40,6 +39,7 @@ class MemoryBackend final : public Backend {
 
     MemoryBackend(std::uint64_t size, std::unique_ptr<Chunk[], Free> chunks) noexcept;
     [[nodiscard]] Error perform(Request& request) noexcept;
+    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept;
     [[nodiscard]] Error perform_in_chunk(const Request& request, std::uint64_t at,
                                          std::uint64_t count) noexcept;
 

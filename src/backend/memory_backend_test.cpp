@@ -75,8 +75,10 @@ TEST(MemoryBackend, ExtentsTellWhatWasWritten) {
     constexpr std::uint64_t chunk = 64U << 10;
     auto memory = disk(10 * chunk + 512);
     const auto at = [&](std::uint64_t offset) {
-        const auto extent = memory->extent_at(offset);
-        return std::pair(extent.length, extent.allocated);
+        const auto extents =
+            extents_blocking(*memory, offset, memory->properties().size - offset, 1);
+        return extents.empty() ? std::pair(std::uint64_t{0}, false)
+                               : std::pair(extents[0].length, extents[0].allocated);
     };
     EXPECT_EQ(at(0), std::pair(10 * chunk + 512, false));
     Bytes bytes(2);

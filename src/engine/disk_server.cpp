@@ -113,7 +113,7 @@ void Disk::finish_step(Request& request, const scsi::Answer& status) noexcept {
     std::optional<scsi::Step> next;
     if (answer.status == scsi::Status::good) {
         next = scsi::next_step(description_, request.block, request.step);
-        answer.transferred = scsi::transferred(request.block);
+        answer.transferred = scsi::transferred(request.block, status);
     }
     Waiter* waiter = nullptr;
     bool goes_on = false;

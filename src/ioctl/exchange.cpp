@@ -17,6 +17,7 @@ WnbdRequestType request_type(scsi::Verb verb) noexcept {
         case scsi::Verb::unmap: return WnbdReqTypeUnmap;
         case scsi::Verb::persistent_reserve_in: return WnbdReqTypePersistResIn;
         case scsi::Verb::persistent_reserve_out: return WnbdReqTypePersistResOut;
+        case scsi::Verb::get_lba_status: break;  // no process can be asked, so no disk says it can
     }
     return WnbdReqTypeUnknown;
 }
@@ -50,6 +51,7 @@ void describe_step(const engine::Request& request, WNBD_IO_REQUEST& out) noexcep
             out.Cmd.PersistResOut.Type = reservation.type & 0xF;
             out.Cmd.PersistResOut.ParameterListLength = static_cast<UINT16>(reservation.length);
             break;
+        case scsi::Verb::get_lba_status: break;
     }
 }
 

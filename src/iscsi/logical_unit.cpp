@@ -56,8 +56,7 @@ LogicalUnit::Start LogicalUnit::start(Task& task) noexcept {
         .data = task.data,
         .data_length = std::max<std::size_t>(task.data.size(), task.offered),
         .nexus = task.nexus,
-        .may_fall_short = true,
-        .map = this};
+        .may_fall_short = true};
     task.cause = engine::Cause::answered;
     switch (disk_.start(&task, command, task.answer)) {
         case engine::Disk::Start::pending: return Start::pending;
@@ -165,17 +164,6 @@ std::span<std::uint8_t> LogicalUnit::data(void* srb) noexcept {
 void LogicalUnit::reset_done(void* reset_srb) noexcept {
     auto& drain = *static_cast<Drain*>(reset_srb);
     drain.done(drain);
-}
-
-/// A block is deallocated when all of it is.
-scsi::BlockMap::Extent LogicalUnit::extent_at(std::uint64_t lba, std::uint64_t end) const noexcept {
-    const std::uint64_t block = disk_.description().block_size;
-    const backend::Extent extent = backend_->extent_at(lba * block);
-    const std::uint64_t whole = extent.length / block;
-    if (!extent.allocated)
-        return whole > 0 ? Extent{std::min(whole, end - lba), false} : Extent{1, true};
-    const std::uint64_t touched = whole + (extent.length % block != 0 ? 1 : 0);
-    return {std::min(touched, end - lba), true};
 }
 
 void LogicalUnit::write_transport_id(scsi::Nexus nexus, ByteWriter& out) const noexcept {

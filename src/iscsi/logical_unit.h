@@ -20,7 +20,7 @@ namespace wnbd::iscsi {
 
 /// Thread-safe. A task's whole life in it is: start(), then TaskOwner::completed() unless start()
 /// said otherwise. Commands run on a thread that calls serve(), or on the backend's.
-class LogicalUnit final : private engine::Port, private UnitJob::Owner, private scsi::BlockMap {
+class LogicalUnit final : private engine::Port, private UnitJob::Owner {
   public:
     enum class Start : std::uint8_t {
         pending,   // completed() follows after serve(), or has been called
@@ -90,9 +90,6 @@ class LogicalUnit final : private engine::Port, private UnitJob::Owner, private 
     void disks_changed() noexcept override {}
     void schedule_removal(std::uint64_t /*connection_id*/) noexcept override {}
     void write_transport_id(scsi::Nexus nexus, ByteWriter& out) const noexcept override;
-
-    // scsi::BlockMap
-    [[nodiscard]] Extent extent_at(std::uint64_t lba, std::uint64_t end) const noexcept override;
 
     // UnitJob::Owner
     void job_over(UnitJob& job) noexcept override;

@@ -2,6 +2,8 @@
 // A backend for tests: memory, with what it can do taken away and completions held back at will.
 #pragma once
 
+#include <algorithm>
+#include <deque>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -54,6 +56,13 @@ class TestBackend final : public backend::Backend {
   private:
     void serve(backend::Request& request) noexcept {
         if (fail != backend::Error::none) return request.done(request, fail);
+        if (request.operation == backend::Operation::extents && !told.empty()) {
+            const auto extents = std::move(told.front());
+            told.pop_front();
+            request.extent_count = std::min(extents.size(), request.extents.size());
+            std::copy_n(extents.begin(), request.extent_count, request.extents.begin());
+            return request.done(request, backend::Error::none);
+        }
         memory_->submit(request);
     }
 
@@ -64,6 +73,7 @@ class TestBackend final : public backend::Backend {
     bool hold = false;
     bool closed = false;
     backend::Error fail = backend::Error::none;
+    std::deque<std::vector<backend::Extent>> told;  // of the next requests; then memory's own
     std::vector<Seen> seen;
     std::vector<std::size_t> batches;  // how many requests came together
     std::vector<backend::Request*> held;

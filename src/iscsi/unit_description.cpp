@@ -83,6 +83,7 @@ Result<UnitDescription, std::string> describe_unit(const backend::Properties& pr
     disk.fua_supported = properties.can_fua;
     disk.unmap_supported = properties.can_trim;
     disk.unmap_reads_zeroes = properties.trim_reads_zeroes;
+    disk.extents_told = properties.can_tell_extents;
     disk.or_write_supported = true;
     disk.max_unmap_descriptors_per_step = scsi::max_unmap_descriptors;
     return unit;

@@ -2,11 +2,25 @@
 #include "iscsi/unit_job.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <new>
 
 #include "backend/sense.h"
 
 namespace wnbd::iscsi {
+namespace {
 
+/// GET LBA STATUS asks the backend so often at the most, of so many bytes each time, and takes so
+/// many runs; initiators ask again from where the answer ends.
+constexpr unsigned extents_asked_max = 16;
+constexpr std::uint64_t extents_length_max = 1ULL << 30;
+constexpr std::size_t extents_min = 64;
+constexpr std::size_t extents_max = ScratchPool::buffer_size / sizeof(backend::Extent);
+static_assert(alignof(backend::Extent) <= alignof(std::max_align_t));
+
+}  // namespace
+
+using backend::Error;
 using backend::Operation;
 using scsi::Sink;
 using scsi::Source;
@@ -27,18 +41,24 @@ void UnitJob::begin(engine::Request& request, std::span<std::uint8_t> data) noex
     range_ = {};
     read_length_ = read_position_ = 0;
     descriptor_ = 0;
+    extents_asked_ = 0;
     answer_ = {};
 }
 
 bool UnitJob::needs_scratch() const noexcept {
     const scsi::Step& step = request_->step;
-    return step.source == Source::repeated_block ||
+    return step.source == Source::repeated_block || step.verb == Verb::get_lba_status ||
            (step.verb == Verb::read && step.sink != Sink::data);
 }
 
-scsi::Answer UnitJob::answer() const noexcept {
-    if (error() == backend::Error::none) return answer_;
-    return {scsi::Status::check_condition, backend::sense_of(operation(), error()), 0};
+scsi::Answer UnitJob::answer() noexcept {
+    const Error fault = error();
+    if (operation_ == Operation::extents && tells_status()) {
+        answer_.transferred = status_.finish();
+        return answer_;
+    }
+    if (fault == Error::none) return answer_;
+    return {scsi::Status::check_condition, backend::sense_of(operation(), fault), 0};
 }
 
 /// What the whole step does, as far as it is one range.
@@ -57,6 +77,11 @@ void UnitJob::prepare() noexcept {
         case Verb::unmap:
             operation_ = Operation::trim;
             range_ = {};
+            break;
+        case Verb::get_lba_status:
+            operation_ = Operation::extents;
+            range_ = {};
+            status_ = {data_.first(step.reply_length), step.lba, step.block_count};
             break;
         default:
             operation_ = Operation::flush;
@@ -120,6 +145,44 @@ bool UnitJob::next_descriptor() noexcept {
     return true;
 }
 
+/// A block is deallocated when all of it is. What has been told of a block's beginning is told
+/// again with the next piece.
+void UnitJob::absorb_extents(const backend::Request& piece) noexcept {
+    const std::uint64_t block = disk_->block_size;
+    const std::uint64_t before = status_.next();
+    std::uint64_t end = piece.offset;
+    for (const backend::Extent& extent : piece.extents.first(piece.extent_count)) {
+        end += extent.length;
+        status_.add(extent.allocated ? (end + block - 1) / block : end / block, extent.allocated);
+    }
+    // Nobody knows what half a block is.
+    if (status_.next() == before) status_.add(before + 1, true);
+}
+
+/// What has been told of stands, whatever has come then; a server that cannot tell says nothing of
+/// the blocks. False: the step fails.
+bool UnitJob::tells_status() noexcept {
+    const scsi::Step& step = request_->step;
+    const Error fault = error();
+    if (status_.next() == step.lba && fault != Error::not_supported && fault != Error::invalid)
+        return false;
+    if (status_.next() == step.lba) status_.add(step.block_count, true);
+    return true;
+}
+
+bool UnitJob::next_extents(backend::Request& piece) noexcept {
+    if (extents_asked_ > 0) absorb_extents(piece);
+    if (status_.complete() || extents_asked_ == extents_asked_max) return false;
+    ++extents_asked_;
+    const std::uint64_t end = status_.end() * disk_->block_size;
+    piece.offset = status_.next() * disk_->block_size;
+    piece.length = std::min(end - piece.offset, extents_length_max);
+    const std::size_t count = std::clamp(2 * status_.descriptors_max(), extents_min, extents_max);
+    piece.extents = {new (scratch) backend::Extent[count], count};
+    piece.extent_count = 0;
+    return true;
+}
+
 bool UnitJob::next_piece(backend::Request& piece) noexcept {
     const scsi::Step& step = request_->step;
     if (!prepared_) {
@@ -134,6 +197,7 @@ bool UnitJob::next_piece(backend::Request& piece) noexcept {
     } else if (read_length_ != 0 && !absorb_piece()) {
         return false;
     }
+    if (operation_ == Operation::extents) return next_extents(piece);
     if (operation_ == Operation::trim && !next_descriptor()) return false;
     if (!range_.next(backend_->properties(), disk_->block_size, piece)) return false;
     if (operation_ == Operation::read && range_.repeats)

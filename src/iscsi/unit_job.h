@@ -8,6 +8,7 @@
 #include "backend/pieces.h"
 #include "engine/request.h"
 #include "iscsi/scratch_pool.h"
+#include "scsi/lba_status.h"
 #include "scsi/step.h"
 
 namespace wnbd::iscsi {
@@ -35,8 +36,8 @@ class UnitJob final : public backend::Pieces, public ScratchPool::Borrower {
     [[nodiscard]] bool needs_scratch() const noexcept;
 
     [[nodiscard]] engine::Request& request() const noexcept { return *request_; }
-    /// How the step ended.
-    [[nodiscard]] scsi::Answer answer() const noexcept;
+    /// How the step ended. Once.
+    [[nodiscard]] scsi::Answer answer() noexcept;
 
   private:
     [[nodiscard]] bool next_piece(backend::Request& piece) noexcept override;
@@ -45,6 +46,9 @@ class UnitJob final : public backend::Pieces, public ScratchPool::Borrower {
     void prepare() noexcept;
     [[nodiscard]] bool absorb_piece() noexcept;
     [[nodiscard]] bool next_descriptor() noexcept;
+    [[nodiscard]] bool next_extents(backend::Request& piece) noexcept;
+    void absorb_extents(const backend::Request& piece) noexcept;
+    [[nodiscard]] bool tells_status() noexcept;
     void prepare_write() noexcept;
 
     Owner* owner_ = nullptr;
@@ -60,6 +64,8 @@ class UnitJob final : public backend::Pieces, public ScratchPool::Borrower {
     std::size_t read_length_ = 0;    // bytes of the last piece, in the scratch buffer
     std::size_t read_position_ = 0;  // bytes of the step before it
     std::uint32_t descriptor_ = 0;   // index in the step of the next one
+    scsi::LbaStatus status_;
+    unsigned extents_asked_ = 0;  // pieces
     scsi::Answer answer_;
 };
 

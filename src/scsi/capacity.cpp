@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // READ CAPACITY and GET LBA STATUS (SBC-3).
 #include "scsi/decoder.h"
+#include "scsi/lba_status.h"
 #include "scsi/limits.h"
 
 namespace wnbd::scsi {
@@ -9,24 +10,6 @@ namespace {
 // A disk of no blocks has no last LBA to report.
 Answer not_ready() noexcept {
     return refuse(SenseKey::not_ready, AdditionalSense::logical_unit_not_ready);
-}
-
-/// The blocks from `lba` on that are of one kind, as many as a descriptor counts.
-BlockMap::Extent run_at(const Context& context, std::uint64_t lba) noexcept {
-    constexpr std::uint64_t blocks_max = 0xFFFFFFFF;
-    // A map of many small pieces is not walked for ever: the next descriptor goes on.
-    constexpr unsigned pieces_max = 256;
-    const std::uint64_t end = lba + std::min<std::uint64_t>(context.block_count - lba, blocks_max);
-    const BlockMap* const map = context.command.map;
-    if (map == nullptr) return {end - lba, true};
-    BlockMap::Extent run = map->extent_at(lba, end);
-    for (unsigned pieces = 1; pieces < pieces_max && lba + run.blocks < end; ++pieces) {
-        const auto next = map->extent_at(lba + run.blocks, end);
-        if (next.mapped != run.mapped) break;
-        run.blocks += next.blocks;
-    }
-    run.blocks = std::min(run.blocks, end - lba);
-    return run;
 }
 
 }  // namespace
@@ -61,34 +44,23 @@ Decision decode_read_capacity_16(const Context& context) noexcept {
     return good(out.stored());
 }
 
-// SBC-3 5.6.2. Who knows nothing says "mapped or unknown" of all that follows. As many descriptors
-// as the room holds; the initiator asks again from where they end.
+// SBC-3 5.6.2. Of a fully provisioned unit all blocks are mapped (4.7.2), whatever the storage
+// does.
 Decision decode_get_lba_status(const Context& context) noexcept {
-    constexpr std::size_t header_length = 8;
-    constexpr std::size_t descriptor_length = 16;
     const auto first = context.field<std::uint64_t>(2);
     if (first >= context.block_count) return out_of_range();
     const auto room = context.room(context.field<std::uint32_t>(10));
-    // One at least, for the length it has: what does not fit is cut.
-    const std::size_t fitting =
-        std::max(room.size(), header_length + descriptor_length) - header_length;
-    ByteWriter out(room);
-    out.fill(header_length);
-    std::uint64_t lba = first;
-    std::size_t count = 0;
-    while (count < fitting / descriptor_length && lba < context.block_count) {
-        const auto run = run_at(context, lba);
-        out.big_endian<std::uint64_t>(lba);
-        out.big_endian<std::uint32_t>(static_cast<std::uint32_t>(run.blocks));
-        out.byte(run.mapped ? 0x00 : 0x01);  // PROVISIONING STATUS
-        out.fill(3);
-        lba += run.blocks;
-        ++count;
+    if (context.disk.extents_told && context.disk.unmap_supported && !room.empty()) {
+        BlockRequest request;
+        request.action = Action::get_lba_status;
+        request.lba = first;
+        request.block_count = context.block_count;
+        request.data_length = room.size();
+        return request;
     }
-    // PARAMETER DATA LENGTH: what follows this field.
-    ByteWriter header(room);
-    header.big_endian<std::uint32_t>(static_cast<std::uint32_t>(4 + count * descriptor_length));
-    return good(out.stored());
+    LbaStatus status(room, first, context.block_count);
+    status.add(context.block_count, true);
+    return good(status.finish());
 }
 
 }  // namespace wnbd::scsi

@@ -12,21 +12,6 @@
 
 namespace wnbd::scsi {
 
-/// Which blocks take up storage, for a host that knows. Called with no lock held; it may ask the
-/// system, but waits for nobody.
-class BlockMap {
-  public:
-    struct Extent {
-        std::uint64_t blocks;  // at least one
-        bool mapped;           // true also where it is not known
-    };
-    /// What is so of the block `lba` and of those behind it; `lba` < `end`.
-    [[nodiscard]] virtual Extent extent_at(std::uint64_t lba, std::uint64_t end) const noexcept = 0;
-
-  protected:
-    ~BlockMap() = default;
-};
-
 /// A command as the initiator sent it.
 struct Command {
     std::span<const std::uint8_t> cdb;
@@ -41,8 +26,6 @@ struct Command {
     /// and is no error of the command's: the whole blocks that are there are written (RFC 7143,
     /// 11.4.5.1). Without it such a command is refused.
     bool may_fall_short = false;
-    /// For GET LBA STATUS; nullptr: nobody knows.
-    const BlockMap* map = nullptr;
 };
 
 /// The command is finished.
@@ -63,6 +46,7 @@ enum class Action : std::uint8_t {
     write_and_verify,
     compare_and_write,
     or_write,
+    get_lba_status,
     persistent_reserve_in,
     persistent_reserve_out,
 };

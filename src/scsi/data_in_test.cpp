@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 
+#include "scsi/step.h"
 #include "scsi/test_cdb.h"
 
 namespace wnbd::scsi {
@@ -199,56 +200,33 @@ TEST(GetLbaStatus, RefusesWhatIsBehindTheEnd) {
     }
 }
 
-/// A disk of which blocks 10 to 19 and 30 on are deallocated, in pieces of four blocks.
-struct Holes final : BlockMap {
-    Extent extent_at(std::uint64_t lba, std::uint64_t end) const noexcept override {
-        const auto mapped = [](std::uint64_t block) {
-            return block < 10 || (block >= 20 && block < 30);
-        };
-        std::uint64_t length = 1;
-        while (length < 4 && lba + length < end && mapped(lba + length) == mapped(lba))
-            ++length;
-        return {length, mapped(lba)};
-    }
-};
-
-TEST(GetLbaStatus, TellsMappedFromDeallocatedWhereItIsKnown) {
-    const Holes holes;
-    const auto status = [&](std::uint64_t lba, std::uint32_t allocation) {
-        Bytes cdb = with_32(long_cdb(0x9E, 0x12, 16), 10, allocation);
-        store_big_endian(&cdb[2], lba);
-        Bytes data(allocation, 0xEE);
-        const Decision decision = decode({}, 1000,
-                                         Command{.cdb = cdb,
-                                                 .data = data,
-                                                 .data_length = data.size(),
-                                                 .nexus = 0,
-                                                 .may_fall_short = false,
-                                                 .map = &holes});
-        EXPECT_EQ(outcome(decision), is_good);
-        data.resize(std::get<Answer>(decision).transferred);
-        return data;
+TEST(GetLbaStatus, AsksWhoCanTellOnlyOnAThinDisk) {
+    Bytes cdb = with_32(long_cdb(0x9E, 0x12, 16), 10, 64);
+    store_big_endian<std::uint64_t>(&cdb[2], 990);
+    const auto decided = [&](const Disk& disk, std::size_t buffer) {
+        Bytes data(buffer);
+        return decode(disk, 1000, Command{cdb, data, data.size()});
     };
-    const Bytes all = status(5, 1024);
-    struct Run {
-        std::uint64_t lba;
-        std::uint32_t blocks;
-        int provisioning;
-    };
-    const Run expected[] = {{5, 5, 0}, {10, 10, 1}, {20, 10, 0}, {30, 970, 1}};
-    ASSERT_EQ(all.size(), 8 + 4 * 16U);
-    EXPECT_EQ(load_big_endian<std::uint32_t>(all.data()), 4 + 4 * 16U);
-    for (std::size_t i = 0; i < 4; ++i) {
-        const std::uint8_t* const item = &all[8 + 16 * i];
-        EXPECT_EQ(load_big_endian<std::uint64_t>(item), expected[i].lba);
-        EXPECT_EQ(load_big_endian<std::uint32_t>(item + 8), expected[i].blocks);
-        EXPECT_EQ(item[12], expected[i].provisioning);
-    }
-    const Bytes two = status(12, 8 + 2 * 16 + 3);
-    EXPECT_EQ(two.size(), 8 + 2 * 16U);
-    EXPECT_EQ(load_big_endian<std::uint32_t>(two.data()), 4 + 2 * 16U);
-    EXPECT_EQ(two[8 + 12], 1);
-    EXPECT_EQ(status(12, 4).size(), 4U);
+    Disk disk;
+    disk.extents_told = true;
+    EXPECT_TRUE(std::holds_alternative<Answer>(decided(disk, 64))) << "all of it is mapped";
+    disk.unmap_supported = true;
+    const Decision asks = decided(disk, 40);
+    const auto* const request = std::get_if<BlockRequest>(&asks);
+    ASSERT_NE(request, nullptr);
+    EXPECT_EQ(request->action, Action::get_lba_status);
+    EXPECT_EQ(request->data_length, 40U);
+    const Step step = first_step(disk, *request);
+    EXPECT_EQ(step.verb, Verb::get_lba_status);
+    EXPECT_EQ(step.lba, 990U);
+    EXPECT_EQ(step.block_count, 1000U);
+    EXPECT_FALSE(next_step(disk, *request, step));
+    EXPECT_TRUE(std::holds_alternative<Answer>(decided(disk, 0)));
+    store_big_endian<std::uint64_t>(&cdb[2], 1000);
+    EXPECT_EQ(outcome(decided(disk, 64)), is_out_of_range);
+    disk.extents_told = false;
+    store_big_endian<std::uint64_t>(&cdb[2], 990);
+    EXPECT_TRUE(std::holds_alternative<Answer>(decided(disk, 64)));
 }
 
 TEST(ReportLuns, ListsLunZeroAndNoWellKnownUnit) {

@@ -22,6 +22,7 @@ struct Disk {
     bool fua_supported = false;
     bool unmap_supported = false;     // thin provisioned
     bool unmap_reads_zeroes = false;  // unmapped blocks read as zeroes for certain (LBPRZ)
+    bool extents_told = false;        // the server can be asked which blocks are deallocated
     bool or_write_supported = false;  // data-out lies in a buffer that a step may change
     bool persistent_reservations_supported = false;  // by the storage, which is asked
 

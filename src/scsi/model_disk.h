@@ -4,6 +4,7 @@
 // content, which tells a kept FUA from a dropped one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "scsi/lba_status.h"
 #include "scsi/limits.h"
 #include "scsi/reservations.h"
 #include "scsi/step.h"
@@ -38,17 +40,18 @@ class ModelDisk {
         const BlockRequest& request = *std::get_if<BlockRequest>(&decision);
         if (request.data_length > data.size()) violate("more data than the initiator's buffer");
         std::optional<Step> step = first_step(disk, request);
+        Answer last;
         while (step) {
             if (steps.size() > step_count_max) {
                 violate("a request without end");
                 break;
             }
             if (before_step) before_step(*step);
-            const Answer answer = run_step(*step, data);
-            if (answer.status != Status::good) return checked(answer, data);
+            last = run_step(*step, data);
+            if (last.status != Status::good) return checked(last, data);
             step = next_step(disk, request, steps.back());
         }
-        return checked(Answer{Status::good, {}, transferred(request)}, data);
+        return checked(Answer{Status::good, {}, transferred(request, last)}, data);
     }
 
     /// What a volatile cache held is gone.
@@ -90,6 +93,7 @@ class ModelDisk {
 
     Answer run_step(const Step& step, std::span<std::uint8_t> data) {
         steps.push_back(step);
+        if (step.verb == Verb::get_lba_status) return tell_status(step, data);
         const std::size_t length_max = std::max(disk.max_transfer_length, disk.block_size);
         if (step.payload_length > length_max) violate("payload above max_transfer_length");
         if (step.reply_length > length_max) violate("reply above max_transfer_length");
@@ -117,12 +121,32 @@ class ModelDisk {
                 medium = content;
                 break;
             case Verb::unmap: unmap(step, payload); break;
+            case Verb::get_lba_status: break;
             case Verb::persistent_reserve_in: return reservation_reply;
             case Verb::persistent_reserve_out:
                 reservation_parameters.assign(payload.begin(), payload.end());
                 break;
         }
         return {};
+    }
+
+    /// A block of zeroes is deallocated.
+    Answer tell_status(const Step& step, std::span<std::uint8_t> data) {
+        if (!disk.extents_told || !disk.unmap_supported) violate("a status nobody can tell");
+        if (step.lba >= step.block_count || step.block_count > blocks) {
+            violate("a status of no block of the disk's");
+            return refuse(SenseKey::hardware_error, AdditionalSense::internal_target_failure);
+        }
+        LbaStatus status(data.first(step.reply_length), step.lba, step.block_count);
+        while (!status.complete()) {
+            const auto block = std::span(content).subspan(
+                static_cast<std::size_t>(status.next() * disk.block_size), disk.block_size);
+            const bool mapped = std::ranges::any_of(block, [](auto byte) { return byte != 0; });
+            status.add(status.next() + 1, mapped);
+        }
+        Answer answer;
+        answer.transferred = status.finish();
+        return answer;
     }
 
     std::vector<std::uint8_t> read(const Step& step) {

@@ -17,6 +17,7 @@ enum class Verb : std::uint8_t {
     write,
     flush,
     unmap,
+    get_lba_status,  // of the blocks from lba to block_count, by means of LbaStatus (lba_status.h)
     persistent_reserve_in,
     persistent_reserve_out,
 };
@@ -48,12 +49,12 @@ struct Step {
     bool force_unit_access = false;
     std::uint64_t lba = 0;
     std::uint32_t blocks = 0;            // flush: 0 means up to the end of the disk
-    std::uint64_t block_count = 0;       // unmap: the capacity that no descriptor may pass
+    std::uint64_t block_count = 0;       // unmap, get_lba_status: the capacity, the end of all
     std::size_t data_offset = 0;         // bytes into the initiator's buffer
     std::uint32_t first_descriptor = 0;  // unmap
     std::uint32_t descriptor_count = 0;  // unmap
     std::size_t payload_length = 0;      // bytes user space receives (descriptors: 16 bytes each)
-    std::size_t reply_length = 0;        // bytes user space gives back
+    std::size_t reply_length = 0;        // bytes user space gives back; get_lba_status: at most
 };
 
 /// One run of blocks to unmap, host order: the layout of WNBD_UNMAP_DESCRIPTOR.
@@ -90,7 +91,7 @@ void fill_payload(const Disk& disk, const Step& step, std::span<const std::uint8
                                   std::span<const std::uint8_t> reply,
                                   std::span<std::uint8_t> data) noexcept;
 
-/// The bytes a successful request reports as transferred.
-[[nodiscard]] std::size_t transferred(const BlockRequest& request) noexcept;
+/// The bytes a successful request reports as transferred. `last`: how its last step ended.
+[[nodiscard]] std::size_t transferred(const BlockRequest& request, const Answer& last) noexcept;
 
 }  // namespace wnbd::scsi

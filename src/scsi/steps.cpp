@@ -75,6 +75,7 @@ Plan plan_of(const Disk& disk, const BlockRequest& request) noexcept {
             break;
         case Action::flush: plan.add(Verb::flush); break;
         case Action::unmap: plan.add(Verb::unmap); break;
+        case Action::get_lba_status: plan.add(Verb::get_lba_status); break;
         case Action::persistent_reserve_in: plan.add(Verb::persistent_reserve_in); break;
         case Action::persistent_reserve_out: plan.add(Verb::persistent_reserve_out); break;
     }
@@ -130,6 +131,15 @@ Step flush_step(const BlockRequest& request) noexcept {
     step.verb = Verb::flush;
     step.lba = request.lba;
     step.blocks = static_cast<std::uint32_t>(request.blocks);  // a CDB's field, so it fits
+    return step;
+}
+
+Step lba_status_step(const BlockRequest& request) noexcept {
+    Step step;
+    step.verb = Verb::get_lba_status;
+    step.lba = request.lba;
+    step.block_count = request.block_count;
+    step.reply_length = request.data_length;
     return step;
 }
 
@@ -193,6 +203,7 @@ Step start_of(const Disk& disk, const BlockRequest& request, Verb verb) noexcept
         case Verb::read: return read_step(disk, request, 0);
         case Verb::write: return write_step(disk, request, 0);
         case Verb::flush: return flush_step(request);
+        case Verb::get_lba_status: return lba_status_step(request);
         case Verb::unmap:
             if (request.action == Action::write_same) return unmap_range_step(request, 0);
             // decode() lets no list pass that has nothing to unmap.
@@ -235,8 +246,9 @@ bool runs_alone(const BlockRequest& request) noexcept {
     return request.action == Action::compare_and_write || request.action == Action::or_write;
 }
 
-std::size_t transferred(const BlockRequest& request) noexcept {
-    return request.data_length;
+std::size_t transferred(const BlockRequest& request, const Answer& last) noexcept {
+    // How many runs there are is known only when they have been looked at.
+    return request.action == Action::get_lba_status ? last.transferred : request.data_length;
 }
 
 }  // namespace wnbd::scsi

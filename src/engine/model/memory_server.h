@@ -59,6 +59,7 @@ class MemoryServer {
                 break;
             case scsi::Verb::flush: flushes_.fetch_add(1); break;
             case scsi::Verb::unmap: unmap(fetched.payload); break;
+            case scsi::Verb::get_lba_status: break;
             case scsi::Verb::persistent_reserve_in: return {0, 0, 0, 1, 0, 0, 0, 0};
             case scsi::Verb::persistent_reserve_out: break;
         }
