@@ -37,9 +37,6 @@ class HeldStorage final : public Backend {
     [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
     [[nodiscard]] std::uint64_t size() const noexcept override { return size_now; }
     void submit(Request& request) noexcept override { held.push_back(&request); }
-    [[nodiscard]] Extent extent_at(std::uint64_t offset) const noexcept override {
-        return {.length = size_now - offset};
-    }
     void close() noexcept override {
         while (!held.empty())
             serve();
@@ -226,11 +223,6 @@ TEST_F(AligningOrder, StorageThatTellsNoExtentTellsThatNothingIsKnown) {
     EXPECT_EQ(ask.extents[0].length, 1024U);
     EXPECT_TRUE(ask.extents[0].allocated);
     EXPECT_FALSE(ask.extents[0].zeroes);
-}
-
-TEST_F(AligningOrder, NoExtentGoesBeyondTheLastWholeBlock) {
-    storage->size_now = 15 * block_size + 1024;
-    EXPECT_EQ(disk->extent_at(block_size + 512).length, 14 * block_size - 512);
 }
 
 }  // namespace

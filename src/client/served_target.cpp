@@ -71,7 +71,19 @@ ServedTarget::~ServedTarget() {
     if (server_) static_cast<void>(stop(milliseconds(0)));
 }
 
-void ServedTarget::StorageLog::told(Weight weight, const std::string& line) noexcept {
+void ServedTarget::Storage::serves(iscsi::LogicalUnit& unit) noexcept {
+    const std::lock_guard lock(lock_);
+    unit_ = &unit;
+    if (size_) unit.resize(*size_);
+}
+
+void ServedTarget::Storage::resized(std::uint64_t size) noexcept {
+    const std::lock_guard lock(lock_);
+    size_ = size;
+    if (unit_ != nullptr) unit_->resize(size);
+}
+
+void ServedTarget::Storage::told(Weight weight, const std::string& line) noexcept {
     const auto level = weight == Weight::error     ? iscsi::Log::Level::error
                        : weight == Weight::warning ? iscsi::Log::Level::warning
                                                    : iscsi::Log::Level::info;
@@ -89,11 +101,13 @@ ServedTarget::Refusal ServedTarget::open_units(const ServePlan& plan, iscsi::Log
             settings.physical_block_size = minimum;
         auto storage = backend::aligned_to(std::move(backend.value()), settings.block_size);
         backends_.push_back(storage.get());
-        storage_logs_.push_back(std::make_unique<StorageLog>(in_quotes(unit.backend), log));
-        storage->observe(storage_logs_.back().get());
+        Storage& observer =
+            *storages_.emplace_back(std::make_unique<Storage>(in_quotes(unit.backend), log));
+        storage->observe(&observer);
         auto made = iscsi::LogicalUnit::create(std::move(storage), settings, target_->names());
         if (!made)
             return {in_quotes(unit.backend) + ": " + made.error() + ".", ERROR_INVALID_PARAMETER};
+        observer.serves(*made.value());
         target_->add(std::move(made.value()));
     }
     return {};

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,24 +47,30 @@ class ServedTarget {
     [[nodiscard]] std::string stop(std::chrono::milliseconds patience);
 
   private:
-    /// What becomes of a unit's storage, put into the log under the storage's name.
-    class StorageLog final : public backend::Observer {
+    /// What becomes of a unit's storage: put into the log under the storage's name, and its new
+    /// size told to the unit.
+    class Storage final : public backend::Observer {
       public:
-        StorageLog(std::string name, iscsi::Log& log) : name_(std::move(name)), log_(log) {}
+        Storage(std::string name, iscsi::Log& log) : name_(std::move(name)), log_(log) {}
+        /// The unit is there now, and stays for as long as anything is told.
+        void serves(iscsi::LogicalUnit& unit) noexcept;
+
         void told(Weight weight, const std::string& line) noexcept override;
-        /// The line says so; initiators ask for a size when they connect.
-        void resized(std::uint64_t /*size*/) noexcept override {}
+        void resized(std::uint64_t size) noexcept override;
 
       private:
         const std::string name_;
         iscsi::Log& log_;
+        std::mutex lock_;  // of what follows
+        iscsi::LogicalUnit* unit_ = nullptr;
+        std::optional<std::uint64_t> size_;  // bytes, told last
     };
 
     ServedTarget() = default;
     [[nodiscard]] Refusal open_units(const ServePlan& plan, iscsi::Log& log);
     [[nodiscard]] Refusal listen(const ServePlan& plan, iscsi::Log& log);
 
-    std::vector<std::unique_ptr<StorageLog>> storage_logs_;  // outlive the units' backends
+    std::vector<std::unique_ptr<Storage>> storages_;  // outlive the units' backends
     std::unique_ptr<iscsi::Target> target_;
     std::vector<backend::Backend*> backends_;  // the units'
     std::unique_ptr<iscsi::Server> server_;    // goes before the target

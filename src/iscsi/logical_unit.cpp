@@ -27,7 +27,9 @@ LogicalUnit::LogicalUnit(std::unique_ptr<backend::Backend> backend, const scsi::
 Result<std::unique_ptr<LogicalUnit>, std::string> LogicalUnit::create(
     std::unique_ptr<backend::Backend> backend, const UnitSettings& settings,
     const scsi::NexusNames& names) {
-    const auto description = describe_unit(backend->properties(), settings);
+    backend::Properties properties = backend->properties();
+    properties.size = backend->size();
+    const auto description = describe_unit(properties, settings);
     if (!description) return Failure{"cannot serve the disk with " + description.error()};
     std::unique_ptr<LogicalUnit> unit(new LogicalUnit(std::move(backend), names));
     const auto& [disk, block_count] = description.value();
@@ -39,6 +41,8 @@ Result<std::unique_ptr<LogicalUnit>, std::string> LogicalUnit::create(
 
 LogicalUnit::~LogicalUnit() {
     close();
+    // Its observer may know us.
+    backend_->observe(nullptr);
 }
 
 void LogicalUnit::close() noexcept {
@@ -48,6 +52,11 @@ void LogicalUnit::close() noexcept {
         disk_.finish_removal();
     }
     backend_->close();
+}
+
+void LogicalUnit::resize(std::uint64_t bytes) noexcept {
+    const std::uint64_t block_count = bytes / disk_.description().block_size;
+    if (block_count != disk_.block_count()) disk_.resize(block_count);
 }
 
 LogicalUnit::Start LogicalUnit::start(Task& task) noexcept {

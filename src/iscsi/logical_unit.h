@@ -70,6 +70,11 @@ class LogicalUnit final : private engine::Port, private UnitJob::Owner {
     void nexus_lost(scsi::Nexus nexus) noexcept { disk_.lose_nexus(nexus); }
     [[nodiscard]] bool registered(scsi::Nexus nexus) noexcept { return disk_.registered(nexus); }
 
+    /// The backend has `bytes` now, as Backend::size() says; what is no whole block is left out.
+    /// Where that is another capacity, every nexus is told by a unit attention (2Ah/09h). Up to
+    /// none: the unit is not ready then. One call at a time.
+    void resize(std::uint64_t bytes) noexcept;
+
     [[nodiscard]] engine::Counters counters() noexcept { return disk_.counters(); }
     [[nodiscard]] const scsi::Disk& description() const noexcept { return disk_.description(); }
     [[nodiscard]] std::uint64_t block_count() const noexcept { return disk_.block_count(); }

@@ -53,6 +53,10 @@ bool UnitJob::needs_scratch() const noexcept {
 
 scsi::Answer UnitJob::answer() noexcept {
     const Error fault = error();
+    // Admitted before the disk shrank.
+    if (fault != Error::none && range_.offset > backend_->size())
+        return scsi::refuse(scsi::SenseKey::illegal_request,
+                            scsi::AdditionalSense::lba_out_of_range);
     if (operation_ == Operation::extents && tells_status()) {
         answer_.transferred = status_.finish();
         return answer_;
@@ -177,6 +181,7 @@ bool UnitJob::next_extents(backend::Request& piece) noexcept {
     const std::uint64_t end = status_.end() * disk_->block_size;
     piece.offset = status_.next() * disk_->block_size;
     piece.length = std::min(end - piece.offset, extents_length_max);
+    range_.offset = piece.offset + piece.length;
     const std::size_t count = std::clamp(2 * status_.descriptors_max(), extents_min, extents_max);
     piece.extents = {new (scratch) backend::Extent[count], count};
     piece.extent_count = 0;

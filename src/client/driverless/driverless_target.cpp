@@ -61,13 +61,18 @@ Result<std::unique_ptr<DriverlessTarget>, ServedTarget::Refusal> DriverlessTarge
 
 void DriverlessTarget::complete_properties() {
     const scsi::Disk& disk = unit().description();
-    properties_.BlockCount = unit().block_count();
     properties_.MaxUnmapDescCount = disk.max_unmap_descriptors_per_step;
     WNBD_FLAGS& flags = properties_.Flags;
     flags.ReadOnly = disk.read_only ? 1 : 0;
     flags.FlushSupported = disk.flush_supported ? 1 : 0;
     flags.FUASupported = disk.fua_supported ? 1 : 0;
     flags.UnmapSupported = disk.unmap_supported ? 1 : 0;
+}
+
+WNBD_PROPERTIES DriverlessTarget::properties() const noexcept {
+    WNBD_PROPERTIES now = properties_;
+    now.BlockCount = unit().block_count();
+    return now;
 }
 
 WNBD_DRV_STATS DriverlessTarget::stats() noexcept {

@@ -25,8 +25,8 @@ class DriverlessTarget {
 
     /// Where it is and what to log in with; the secret is new for each target.
     [[nodiscard]] const LoginTarget& login() const noexcept { return login_; }
-    /// What the plan said, and what the storage can do.
-    [[nodiscard]] const WNBD_PROPERTIES& properties() const noexcept { return properties_; }
+    /// What the plan said, and what the storage can do; the size is the one of now.
+    [[nodiscard]] WNBD_PROPERTIES properties() const noexcept;
     /// Time stamps on the clock of GetTickCount64, in 100 ns.
     [[nodiscard]] WNBD_DRV_STATS stats() noexcept;
     /// Why the storage is lost, in one line; empty as long as it is there.
@@ -39,7 +39,9 @@ class DriverlessTarget {
   private:
     explicit DriverlessTarget(bool debug) noexcept : log_(debug) {}
     void complete_properties();
-    [[nodiscard]] iscsi::LogicalUnit& unit() noexcept { return *served_->target().units().front(); }
+    [[nodiscard]] iscsi::LogicalUnit& unit() const noexcept {
+        return *served_->target().units().front();
+    }
 
     ServeLog log_;
     LoginTarget login_;
