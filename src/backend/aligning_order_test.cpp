@@ -225,5 +225,17 @@ TEST_F(AligningOrder, StorageThatTellsNoExtentTellsThatNothingIsKnown) {
     EXPECT_FALSE(ask.extents[0].zeroes);
 }
 
+TEST_F(AligningOrder, NoExtentGoesBeyondTheLastWholeBlock) {
+    storage->size_now = 15 * block_size + 1024;
+    Job beyond(Operation::extents, 14 * block_size + 512, block_size);
+    submit(beyond);
+    EXPECT_EQ(beyond.error, Error::invalid);
+    EXPECT_TRUE(storage->held.empty());
+    Job within(Operation::extents, 14 * block_size + 512, block_size - 512);
+    submit(within);
+    storage->serve_all();
+    EXPECT_TRUE(within.good());
+}
+
 }  // namespace
 }  // namespace wnbd::backend
