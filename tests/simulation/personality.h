@@ -50,9 +50,11 @@ inline Personality draw_personality(Random& random) {
     for (const auto flag : {transmission_can_multi_conn, transmission_send_cache,
                             transmission_send_df, transmission_send_fast_zero})
         if (random.coin()) it.flags |= flag;
-    for (const auto flag : {transmission_send_flush, transmission_send_fua, transmission_send_trim,
-                            transmission_send_write_zeroes})
+    for (const auto flag :
+         {transmission_send_flush, transmission_send_trim, transmission_send_write_zeroes})
         if (random.chance(1'500)) it.flags &= static_cast<std::uint16_t>(~flag);
+    // Without it writing through is two requests, between which much can happen.
+    if (random.chance(4'000)) it.flags &= static_cast<std::uint16_t>(~transmission_send_fua);
     if (!it.structured) it.flags &= static_cast<std::uint16_t>(~transmission_send_df);
     if (random.coin()) it.canonical_name = "disk";
     if (it.says_block_sizes) {

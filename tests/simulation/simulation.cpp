@@ -38,12 +38,12 @@ Simulation::~Simulation() {
 ClientLimits Simulation::draw_limits() {
     auto& random = world_.random();
     ClientLimits limits;
-    limits.commands_max = static_cast<std::uint32_t>(random.between(1, 64));
+    limits.commands_max = static_cast<std::uint32_t>(random.between(1, random.coin() ? 4 : 64));
     limits.connections = static_cast<unsigned>(random.between(1, 4));
     limits.request_time_max = milliseconds(random.between(500, 30'000));
     limits.keep_alive = milliseconds(random.between(500, 15'000));
     limits.linger = milliseconds(random.between(1, 2'000));
-    limits.write_through = random.chance(2'000);
+    limits.write_through = random.chance(4'000);
     limits.reconnect.delay = milliseconds(random.between(1, 1'000));
     limits.reconnect.delay_max = milliseconds(random.between(1'000, 30'000));
     limits.reconnect.timeout = milliseconds(random.between(2'000, 60'000));
