@@ -19,8 +19,8 @@ constexpr std::uint32_t many_in_flight = 16;
 /// costs: less than one of four, and no large payload, whose bytes are work for themselves.
 constexpr std::uint32_t few_replies = 4;
 constexpr std::size_t large_receive = 32U << 10;  // bytes
-/// The deeper the queue, the longer the server has work without us: a microsecond for each request.
-constexpr std::uint32_t pause_min = 50;   // us
+/// The deeper the queue, the longer the server has work without us: a microsecond for each request,
+/// up to this.
 constexpr std::uint32_t pause_max = 100;  // us
 /// Receives in one step, at most: what completions admit must go out at last.
 constexpr unsigned receives_max = 4;
@@ -181,10 +181,9 @@ WaitFor Connection::wants() noexcept {
     const std::lock_guard lock(lock_);
     const auto in_flight = table_.admitted();
     const bool few_came = in_flight >= many_in_flight && arrived_bytes_ > 0 &&
-                          arrived_bytes_ < large_receive &&
+                          arrived_bytes_ < large_receive && !parser_.in_payload() &&
                           arrived_replies_ < in_flight / few_replies;
-    const std::chrono::microseconds pause{few_came ? std::clamp(in_flight, pause_min, pause_max)
-                                                   : 0};
+    const std::chrono::microseconds pause{few_came ? std::min(in_flight, pause_max) : 0};
     // Where bytes stream, the next ones come by themselves, and the server needs the CPU.
     const bool streaming = send_full_ || parser_.in_payload();
     return {.room = send_full_,
