@@ -239,30 +239,12 @@ struct Asked {
 };
 
 Asked ask(Backend& disk, std::size_t room = 8) {
-    // The count comes back in the request itself, which perform_blocking() has a copy of.
-    struct State {
-        std::mutex lock;
-        std::condition_variable changed;
-        bool over = false;
-        Error error = Error::none;
-    } state;
     Asked asked;
     Request request{.operation = Operation::extents,
                     .length = 65536,
-                    .extents = std::span(asked.runs).first(room),
-                    .context = &state};
-    request.done = [](Request& done, Error error) noexcept {
-        auto& ended = *static_cast<State*>(done.context);
-        const std::lock_guard lock(ended.lock);
-        ended.error = error;
-        ended.over = true;
-        ended.changed.notify_one();
-    };
-    disk.submit(request);
-    std::unique_lock lock(state.lock);
-    state.changed.wait(lock, [&] { return state.over; });
+                    .extents = std::span(asked.runs).first(room)};
+    asked.error = submit_blocking(disk, request);
     asked.count = request.extent_count;
-    asked.error = state.error;
     return asked;
 }
 

@@ -72,10 +72,9 @@ struct CommandSlot final : Task, Output, Completion {
     std::uint32_t received = 0;     // bytes that have come, also those that nobody wanted
     std::uint32_t asked_until = 0;  // by R2T
     std::uint32_t burst_end = 0;    // of the sequence that is coming now
-    std::uint32_t first_solicited = 0;
-    std::uint32_t data_sn = 0;   // the next PDU's in its sequence
-    std::uint32_t r2t_sent = 0;  // R2TSN of the next one
-    std::uint32_t r2t_done = 0;  // the one whose sequence is coming
+    std::uint32_t data_sn = 0;      // the next PDU's in its sequence
+    std::uint32_t r2t_sent = 0;     // R2TSN of the next one
+    std::uint32_t r2t_done = 0;     // the one whose sequence is coming
     /// Decided before all data was there: the rest is dropped, and then this is the answer.
     std::optional<scsi::Answer> verdict;
 

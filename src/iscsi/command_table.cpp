@@ -46,7 +46,7 @@ CommandSlot& CommandTable::take(std::uint32_t task_tag) noexcept {
     slot.unit = nullptr;
     slot.moves_out = 0;
     slot.whole = slot.delivered = slot.unsolicited = false;
-    slot.wanted = slot.received = slot.asked_until = slot.burst_end = slot.first_solicited = 0;
+    slot.wanted = slot.received = slot.asked_until = slot.burst_end = 0;
     slot.data_sn = slot.r2t_sent = slot.r2t_done = 0;
     slot.verdict.reset();
     slot.send_length = slot.sent_until = slot.data_in_sn = 0;
