@@ -308,6 +308,24 @@ TEST(Client, SpinsForFewSmallAnswersOnly) {
     EXPECT_TRUE(connection.wants().soon);
 }
 
+TEST(Client, SpinsForNothingWhereMuchIsToBeCopied) {
+    constexpr std::uint32_t half = 128U << 10;
+    Job write(CommandType::write, 0, half);
+    Job read(CommandType::read, 1U << 20, half);
+    Job trim(CommandType::trim, 2U << 20, 512U << 10);
+    Fixture f;
+    auto& connection = f.client.connection(0);
+    f.submit({&write, &trim});
+    EXPECT_TRUE(connection.wants().soon) << "what a trim names is not copied";
+    f.submit(read);
+    EXPECT_FALSE(connection.wants().soon);
+    const auto requests = f.wire().take_all();
+    ASSERT_EQ(requests.size(), 3U);
+    f.wire().answer(requests[2]);
+    EXPECT_EQ(connection.step({.readable = true}), Connection::Step::goes_on);
+    EXPECT_TRUE(connection.wants().soon) << "it is copied";
+}
+
 TEST(Client, AServerWithoutMultiConnGetsOneConnection) {
     constexpr std::uint16_t flags = usual_flags & ~transmission_can_multi_conn;
     Fixture f({.connections = 4, .reconnect = patient()}, agreement(disk_size, flags));

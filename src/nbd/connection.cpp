@@ -11,8 +11,9 @@ namespace {
 
 using Status = IoResult::Status;
 
-/// So few requests in flight that their answers are worth spinning for.
+/// So few requests in flight, with so little to copy, that their answers are worth spinning for.
 constexpr std::uint32_t few_in_flight = 4;
+constexpr std::uint64_t little_payload = 256U << 10;  // bytes
 /// So many that more replies have probably come while the last ones were served.
 constexpr std::uint32_t many_in_flight = 16;
 /// Of many replies that are due so few came that a pause before the next receive saves more than it
@@ -185,7 +186,7 @@ WaitFor Connection::wants() noexcept {
                           arrived_replies_ < in_flight / few_replies;
     const std::chrono::microseconds pause{few_came ? std::min(in_flight, pause_max) : 0};
     // Where bytes stream, the next ones come by themselves, and the server needs the CPU.
-    const bool streaming = send_full_ || parser_.in_payload();
+    const bool streaming = send_full_ || parser_.in_payload() || table_.payload() >= little_payload;
     return {.room = send_full_,
             .soon = in_flight > 0 && in_flight <= few_in_flight && !streaming,
             .pause = pause};

@@ -183,7 +183,7 @@ TEST(Reconnect, AStuckWriteNeverOvertakesALaterOne) {
     test::ScriptedServer stuck([&](test::Peer& peer) {
         peer.shrink_receive_buffer();
         peer.negotiate(test::export_info(length, BlockServer::usual_flags).append(test::ack()));
-        (void)peer.receive(request_size);
+        (void)peer.receive(request_size + 1);  // the payload has begun
         peer.send(test::Wire().text("no reply of any kind"));
         overwritten.get_future().wait();
         const auto waiting = peer.waiting();

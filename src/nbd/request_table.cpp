@@ -16,6 +16,11 @@ bool has_payload(CommandType type) {
     return type == CommandType::read || type == CommandType::write;
 }
 
+/// Bytes, of all its pieces.
+std::uint64_t payload_of(const Command& command) {
+    return has_payload(command.type) ? command.length : 0;
+}
+
 }  // namespace
 
 WireTerms WireTerms::of(const Agreement& agreement) noexcept {
@@ -59,6 +64,7 @@ bool RequestTable::admit(const Command& command) noexcept {
     slot.sequence = ++admissions_;
     slot.admitted = true;
     ++admitted_;
+    payload_ += payload_of(command);
     enqueue(index);
     return true;
 }
@@ -94,6 +100,7 @@ void RequestTable::retire(Slot& slot) noexcept {
     slot.handle.store(0, std::memory_order_relaxed);
     slot.admitted = false;
     --admitted_;
+    payload_ -= payload_of(slot.command);
     slot.next = free_head_;
     free_head_ = index_of(slot);
 }

@@ -77,6 +77,8 @@ class RequestTable {
     /// Stamps what is queued from now on, in the caller's unit.
     void set_time(std::uint32_t time) noexcept { time_ = time; }
     [[nodiscard]] std::uint32_t admitted() const noexcept { return admitted_; }
+    /// Bytes that the admitted commands read and write.
+    [[nodiscard]] std::uint64_t payload() const noexcept { return payload_; }
     [[nodiscard]] std::span<Slot> slots() noexcept { return slots_; }
 
     /// Empties the table after a loss: `back(const Command&)` gets each command as it was admitted,
@@ -115,6 +117,7 @@ class RequestTable {
     std::uint32_t send_head_ = none;
     std::uint32_t send_tail_ = none;
     std::uint32_t admitted_ = 0;
+    std::uint64_t payload_ = 0;
     std::uint32_t time_ = 0;
 };
 

@@ -4,7 +4,12 @@
 namespace wnbd::nbd {
 
 void SendBatch::fill(RequestTable& table) noexcept {
-    first_ = last_ = 0;
+    abandon();
+    list(table);
+    find_until();
+}
+
+void SendBatch::list(RequestTable& table) noexcept {
     const auto format = table.terms().format;
     const auto size = header_size(format);
     std::uint8_t* header = headers_.data();

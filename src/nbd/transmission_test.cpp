@@ -68,6 +68,31 @@ TEST(Transmission, PayloadsAreSentFromTheirPlace) {
     EXPECT_EQ(core.batch.slices()[3].data, two.data());
 }
 
+TEST(Transmission, ALargePayloadBeginsASendOfItsOwn) {
+    Core core;
+    Bytes small(100);
+    Bytes large(SendBatch::large_payload);
+    for (auto* const buffer : {&small, &large, &large, &small})
+        ASSERT_TRUE(core.table.admit(
+            {.type = CommandType::write, .length = buffer->size(), .data = buffer->data()}));
+    core.batch.fill(core.table);
+    const auto send = [&core] {
+        std::size_t bytes = 0;
+        for (const auto& slice : core.batch.slices())
+            bytes += slice.size;
+        core.batch.advance(bytes, [](Slot&) {});
+        return bytes;
+    };
+    EXPECT_EQ(send(), request_size + small.size() + request_size);
+    // A part went: the rest is the same send.
+    EXPECT_EQ(core.batch.slices()[0].data, large.data());
+    core.batch.advance(large.size() - 5, [](Slot&) {});
+    EXPECT_EQ(send(), 5 + request_size);
+    EXPECT_EQ(core.batch.slices()[0].data, large.data());
+    EXPECT_EQ(send(), large.size() + request_size + small.size());
+    EXPECT_TRUE(core.batch.empty());
+}
+
 TEST(Transmission, PartialSendsLoseNothing) {
     Bytes whole;
     for (const std::size_t piece : {SIZE_MAX, std::size_t{1}, std::size_t{7}, std::size_t{29}}) {
