@@ -39,6 +39,16 @@ TEST(AligningBackend, StandsOnlyWhereItIsNeeded) {
     EXPECT_FALSE(properties.trim_reads_zeroes);
 }
 
+TEST(AligningBackend, PrefersNothingSmallerThanTheStorageTakes) {
+    const auto preferred = [](std::uint32_t block) {
+        auto storage = std::make_unique<Storage>(block_size, 4096);
+        storage->prefer(block);
+        return aligned_to(std::move(storage), 512)->properties().preferred_block;
+    };
+    EXPECT_EQ(preferred(512), 4096U);
+    EXPECT_EQ(preferred(65536), 65536U);
+}
+
 TEST(AligningBackend, EveryRangeOfATinyDiskIsReadAndChangedRight) {
     constexpr std::uint64_t size = 24;
     for (const std::uint32_t large : {2U, 4U, 8U})

@@ -65,6 +65,7 @@ class Storage final : public Backend {
             ++end;
         return {.length = end * block_ - offset, .allocated = allocated[first] != 0};
     }
+    void prefer(std::uint32_t block) noexcept { properties_.preferred_block = block; }
     void close() noexcept override {
         {
             const std::lock_guard lock(lock_);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -178,6 +179,49 @@ TEST(Operations, OneCommandIsReportedWithItsUsageBits) {
             EXPECT_EQ(with_timeouts.data.size(), 4U + length + 12U);
             EXPECT_EQ(with_timeouts.data[1], 0x83);
         }
+    }
+}
+
+// SBC-3's own tables: which bits of byte 1 mean something, where the LBA is, and the length.
+TEST(Operations, TheUsageBitsOfBlockCommandsAreThoseOfTheirFields) {
+    constexpr struct {
+        std::uint8_t opcode, flags, lba_size, length_at, length_size;
+    } layouts[] = {
+        {0x28, 0xF8, 4, 7, 2},  {0x2A, 0xF8, 4, 7, 2},  {0x2E, 0xF6, 4, 7, 2},
+        {0x2F, 0xF6, 4, 7, 2},  {0x34, 0x02, 4, 7, 2},  {0x35, 0x02, 4, 7, 2},
+        {0x41, 0xFE, 4, 7, 2},  {0x88, 0xF8, 8, 10, 4}, {0x89, 0xF8, 8, 13, 1},
+        {0x8A, 0xF8, 8, 10, 4}, {0x8B, 0xF8, 8, 10, 4}, {0x8E, 0xF6, 8, 10, 4},
+        {0x8F, 0xF6, 8, 10, 4}, {0x90, 0x02, 8, 10, 4}, {0x91, 0x02, 8, 10, 4},
+        {0x93, 0xFF, 8, 10, 4}, {0xA8, 0xF8, 4, 6, 4},  {0xAA, 0xF8, 4, 6, 4},
+        {0xAE, 0xF6, 4, 6, 4},  {0xAF, 0xF6, 4, 6, 4},
+    };
+    for (const auto& layout : layouts) {
+        const Ran ran = report(full_disk(), report_cdb(1, layout.opcode));
+        ASSERT_GT(ran.data.size(), 4U);
+        Bytes expected(ran.data.size() - 4);
+        expected[0] = layout.opcode;
+        expected[1] = layout.flags;
+        std::fill_n(&expected[2], layout.lba_size, std::uint8_t{0xFF});
+        std::fill_n(&expected[layout.length_at], layout.length_size, std::uint8_t{0xFF});
+        expected.back() = 0x05;
+        EXPECT_EQ(Bytes(ran.data.begin() + 4, ran.data.end()), expected) << int{layout.opcode};
+    }
+}
+
+// The length of the parameter list is a field of 16 bits, and the self-test a byte of its own.
+TEST(Operations, TheUsageBitsOfSmallCommandsAreThoseOfTheirFields) {
+    const Bytes expected[] = {
+        {0x00, 0, 0, 0, 0, 0x05},          {0x03, 0x01, 0, 0, 0xFF, 0x05},
+        {0x08, 0x1F, 0xFF, 0xFF, 0xFF, 5}, {0x0A, 0x1F, 0xFF, 0xFF, 0xFF, 5},
+        {0x12, 0x03, 0xFF, 0xFF, 0xFF, 5}, {0x15, 0x11, 0, 0, 0xFF, 0x05},
+        {0x1A, 0x08, 0xFF, 0xFF, 0xFF, 5}, {0x1B, 0, 0, 0x0F, 0xF7, 0x05},
+        {0x1C, 0x01, 0xFF, 0xFF, 0xFF, 5}, {0x1D, 0xE4, 0, 0xFF, 0xFF, 0x05},
+        {0x1E, 0, 0, 0, 0x03, 0x05},
+    };
+    for (const auto& usage : expected) {
+        const Ran ran = report(full_disk(), report_cdb(1, usage[0]));
+        ASSERT_GT(ran.data.size(), 4U);
+        EXPECT_EQ(Bytes(ran.data.begin() + 4, ran.data.end()), usage) << int{usage[0]};
     }
 }
 
