@@ -200,6 +200,7 @@ class Run {
         switch (source_.byte() % 8) {
             case 0: return nullptr;
             case 1: return user_.data() + user_.size() - source_.byte();
+            // NOLINTNEXTLINE(performance-no-int-to-ptr): it points anywhere
             case 2: return reinterpret_cast<void*>(source_.number<std::uintptr_t>());
             default: return user_.data();
         }

@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iscsi/digest.h"
@@ -37,6 +39,13 @@ bool foreseeable(std::span<std::uint8_t> room) noexcept {
     for (std::size_t i = 0; i < room.size(); ++i)
         room[i] = static_cast<std::uint8_t>(0x5A + i);
     return true;
+}
+
+/// What the target must have made well.
+template <typename T>
+T given(std::optional<T> value) {
+    require(value.has_value());
+    return value ? std::move(*value) : T{};
 }
 
 bool has_control(std::string_view text) {
@@ -76,7 +85,7 @@ class Initiator {
             settings_.initiator = {.name = "someone", .secret = std::string(secret)};
         if ((kind & 2) != 0) settings_.self = {.name = "disk", .secret = std::string(own_secret)};
         if ((kind & 4) != 0) settings_.alias = "The disk";
-        login_.emplace(settings_, directory_, foreseeable);
+        login_ = std::make_unique<Login>(settings_, directory_, foreseeable);
     }
 
     /// False: the connection is over.
@@ -114,10 +123,10 @@ class Initiator {
         require(step.response.data_length == step.text.size());
         TextReader reader({reinterpret_cast<const char*>(step.text.data()), step.text.size()});
         while (const auto pair = reader.next()) {
-            if (pair->key == "CHAP_A") algorithm_ = *parse_number(pair->value);
+            if (pair->key == "CHAP_A") algorithm_ = given(parse_number(pair->value));
             if (pair->key == "CHAP_I")
-                identifier_ = static_cast<std::uint8_t>(*parse_number(pair->value));
-            if (pair->key == "CHAP_C") challenge_ = *parse_binary(pair->value, 1024);
+                identifier_ = static_cast<std::uint8_t>(given(parse_number(pair->value)));
+            if (pair->key == "CHAP_C") challenge_ = given(parse_binary(pair->value, 1024));
         }
         require(reader.fault().empty());
     }
@@ -126,11 +135,10 @@ class Initiator {
         if (challenge_.empty()) return;
         replace(text, "CHAP_C=@", binary_text(challenge_));
         const auto before = text.size();
-        replace(
-            text, "CHAP_R=@",
-            binary_text(hash_of(static_cast<HashAlgorithm>(algorithm_),
-                                {std::span(&identifier_, 1), test::bytes_of(secret), challenge_})
-                            ->view()));
+        const auto digest =
+            given(hash_of(static_cast<HashAlgorithm>(algorithm_),
+                          {std::span(&identifier_, 1), test::bytes_of(secret), challenge_}));
+        replace(text, "CHAP_R=@", binary_text(digest.view()));
         proved_ = proved_ || text.size() != before;
     }
 
@@ -164,7 +172,7 @@ class Initiator {
 
     TargetSettings settings_;
     test::Directory directory_;
-    std::optional<Login> login_;
+    std::unique_ptr<Login> login_;
     Parameters parameters_;
     std::uint64_t algorithm_ = 0;
     std::uint8_t identifier_ = 0;

@@ -55,7 +55,7 @@ std::vector<std::uint8_t> mend(Bytes input, bool header_digest, bool data_digest
         input = input.subspan(header_length);
         pdu.header[4] =
             static_cast<std::uint8_t>(std::min<std::size_t>(pdu.header[4], input.size() / 4));
-        const auto additional = input.first(pdu.header[4] * 4U);
+        const auto additional = input.first(std::size_t{pdu.header[4]} * 4);
         pdu.additional.assign(additional.begin(), additional.end());
         input = input.subspan(additional.size());
         const auto length = static_cast<std::uint32_t>(
@@ -110,7 +110,7 @@ class Sink final : public PduSink {
         // Some in the buffer, some in a place of their own, which may be too small.
         placed_ = (header[2] & 1) != 0;
         if (!placed_) return {};
-        room_.assign(header[3] * 97U, 0xA5);
+        room_.assign(std::size_t{header[3]} * 97, 0xA5);
         return {.placed = true, .room = room_};
     }
 
@@ -172,7 +172,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const bool header_digest = (data[0] & 1) != 0;
     const bool data_digest = (data[0] & 2) != 0;
     const bool mended = (data[0] & 4) != 0;
-    const std::size_t piece = (data[0] >> 3) == 0 ? SIZE_MAX : (data[0] >> 3) * 7U;
+    const std::size_t piece = (data[0] >> 3) == 0 ? SIZE_MAX : std::size_t{7} * (data[0] >> 3);
     const Bytes input(data + 2, size - 2);
     std::deque<Sent> sent;
     std::vector<std::uint8_t> stream(input.begin(), input.end());

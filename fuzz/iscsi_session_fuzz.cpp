@@ -391,7 +391,7 @@ class Scene {
 
   private:
     static std::size_t piece(std::uint8_t kind) {
-        return (kind >> 4) == 0 ? SIZE_MAX : (kind >> 4) * 13U;
+        return (kind >> 4) == 0 ? SIZE_MAX : std::size_t{13} * (kind >> 4);
     }
 
     static void send(Peer& peer, Bytes& input) {
@@ -400,7 +400,7 @@ class Scene {
         input = input.subspan(header_length);
         header[0] &= 0x7F;
         header[4] = static_cast<std::uint8_t>(std::min<std::size_t>(header[4], input.size() / 4));
-        const auto additional = input.first(header[4] * 4U);
+        const auto additional = input.first(std::size_t{header[4]} * 4);
         input = input.subspan(additional.size());
         const auto length =
             static_cast<std::uint32_t>(std::min<std::size_t>(data_length(header), input.size()));
@@ -412,7 +412,7 @@ class Scene {
 
     void happen(Peer& peer, std::uint8_t what) {
         switch (what & 7) {
-            case 0: peer.pass_time((what >> 3) * 1000U); break;
+            case 0: peer.pass_time(std::uint64_t{1000} * (what >> 3)); break;
             case 1: peer.ask_for_logout(); break;
             case 2: peer.hang_up(); break;
             case 3:

@@ -78,7 +78,7 @@ unsigned sum(std::span<const std::uint8_t> bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size < 1) return 0;
-    const std::size_t srb_size = std::min<std::size_t>(size - 1, data[0] * 4U);
+    const std::size_t srb_size = std::min<std::size_t>(size - 1, std::size_t{data[0]} * 4);
     std::vector<std::uint8_t> buffer(data + 1 + srb_size, data + size);
     std::vector<std::uint8_t> sense(18);
     std::vector<std::uint64_t> memory = make_srb({data + 1, srb_size}, buffer, sense);

@@ -7,10 +7,10 @@ set -euo pipefail
 
 seconds=${1:-60}
 need "${packages_build[@]}" "${packages_check[@]}"
-build native-fuzz
+build native-asan
 mkdir -p build/findings
 count=0
-for program in build/native-fuzz/fuzz/*_fuzz; do
+for program in build/native-asan/fuzz/*_fuzz; do
     name=$(basename "$program" _fuzz)
     mkdir -p "build/corpus/$name"
     say "fuzzing $name for $seconds s"
@@ -25,5 +25,5 @@ done
     exit 1
 }
 say "simulating the NBD client for $seconds s, with seeds of this moment"
-build/native-fuzz/tests/simulation/nbd_simulation --seconds "$seconds" --first-seed "$(date +%s)000"
+build/native-asan/tests/simulation/nbd_simulation --seconds "$seconds" --first-seed "$(date +%s)000"
 echo "fuzz: $count fuzzers, $seconds s each, no finding"

@@ -71,11 +71,11 @@ class ReferenceReservations {
         return std::ranges::find(all_reservation_types, scope_type) !=
                std::end(all_reservation_types);
     }
-    bool holds(Nexus nexus) const {
+    [[nodiscard]] bool holds(Nexus nexus) const {
         return keys.contains(nexus) && (everybody_holds() || holder == nexus);
     }
     /// CRH: may write under the present reservation.
-    bool exempt(Nexus nexus) const { return type != 0 && !excludes(nexus, true); }
+    [[nodiscard]] bool exempt(Nexus nexus) const { return type != 0 && !excludes(nexus, true); }
 
     void tell_others(unsigned ascq, Nexus but) {
         for (const auto& [nexus, key] : keys)
