@@ -130,6 +130,8 @@ void Connection::ended(Ending& ending) noexcept {
     if (ending.cold) target_.sessions().evict_others(*this);
     if (phase_ != Phase::full_feature && phase_ != Phase::logging_out) return;
     if (ending.purpose == Ending::Purpose::logout) {
+        // Who reads the response may rely on it: what the session held, reservations too, is free.
+        leave_session();
         if (queue_control(LogoutResponse{.task_tag = ending.task_tag}) == nullptr)
             return break_off("too much to send");
         return close({});

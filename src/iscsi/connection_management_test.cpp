@@ -264,6 +264,21 @@ TEST_F(ManagementTest, RegistrationsAreNamedAfterTheirPort) {
     EXPECT_EQ(status.data.size() % 4, 0U);
 }
 
+TEST_F(ManagementTest, WhatASessionHeldIsFreeWhenItsLogoutIsAnswered) {
+    Initiator other(served.target);
+    log_in(other, {.isid = 2});
+    const auto reserve = [](Initiator& who) {
+        return who.run(who.command({0x16, 0, 0, 0, 0, 0}, Initiator::none, 0)).status;
+    };
+    ASSERT_EQ(reserve(initiator), Status::good);
+    ASSERT_EQ(reserve(other), Status::reservation_conflict);
+    initiator.send({.opcode = Opcode::logout_request, .task_tag = 9});
+    const auto reply = initiator.next();
+    ASSERT_TRUE(reply);
+    ASSERT_EQ(reply->opcode(), Opcode::logout_response);
+    EXPECT_EQ(reserve(other), Status::good);
+}
+
 TEST_F(ManagementTest, ARegisteredPortKeepsItsNexus) {
     Bytes list(24);
     list[15] = 0x42;
