@@ -416,6 +416,14 @@ void data_misuses() {
         finish(view);
         return TRUE;
     });
+    std::atomic<bool> refused{false};
+    misuse("transfer length of BUSY", Direction::In, kOpRead, [&](View view) {
+        const bool first = !refused;
+        refused = first;
+        if (first) view.length() = 0;
+        finish(view, first ? SRB_STATUS_BUSY : SRB_STATUS_SUCCESS);
+        return TRUE;
+    });
     misuse("data buffer overrun", Direction::In, kOpRead, [=](View view) {
         mapped(view)[512] = 1;
         finish(view);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lab/kernel/os.h"
+#include "lab/process/registry.h"
 #include "tests/process_host/check.h"
 #include "tests/process_host/lab.h"
 
@@ -226,6 +227,41 @@ void a_pause_ends_by_itself_and_with_the_adapters_start(Lab& lab) {
     claim(NT_SUCCESS(other.remove("after")), "REMOVE");
 }
 
+NTSTATUS reload(Client& client) {
+    const WNBD_IOCTL_RELOAD_CONFIG_COMMAND command{IOCTL_WNBD_RELOAD_CONFIG};
+    ULONG returned;
+    return client.control(&command, sizeof command, nullptr, 0, returned);
+}
+
+/// Whatever an administrator wrote under an option's name: only a number of eight bytes counts.
+void stored_values_of_other_types_are_ignored(Lab& lab) {
+    const std::wstring state = LR"(\Registry\Machine\System\CurrentControlSet\Services\wnbd\State)";
+    const std::wstring option = L"MaxIOReqPerLun";
+    const std::int64_t nine = 9;
+    const wchar_t text[] = L"nine, and longer than a number";
+    const struct {
+        std::uint32_t type;
+        const void* data;
+        std::size_t bytes;
+    } others[] = {{REG_BINARY, &nine, 8},
+                  {REG_DWORD, &nine, 4},
+                  {REG_QWORD, &nine, 4},
+                  {REG_SZ, text, sizeof text}};
+    Client client(11, lab.device());
+    const std::int64_t before = get(client, option.c_str());
+    for (const auto& other : others) {
+        process::registry_set(state, option, other.type, other.data, other.bytes);
+        const NTSTATUS status = reload(client);
+        claim(status == STATUS_OBJECT_TYPE_MISMATCH, "type %u of %zu bytes: RELOAD gives %08lx",
+              other.type, other.bytes, static_cast<unsigned long>(status));
+        expect(client, option.c_str(), before);
+        expect(client, option.c_str(), -1, true);
+    }
+    process::registry_set(state, option, REG_QWORD, &nine, sizeof nine);
+    claim(NT_SUCCESS(reload(client)), "RELOAD");
+    expect(client, option.c_str(), nine);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -236,6 +272,7 @@ int main(int argc, char** argv) {
     stored_options_survive_the_driver(argv[1]);
     Lab lab;
     if (start(lab, argv[1])) {
+        stored_values_of_other_types_are_ignored(lab);
         a_list_is_one_snapshot(lab);
         nothing_comes_after_a_prohibition(lab);
         a_pause_ends_by_itself_and_with_the_adapters_start(lab);

@@ -25,8 +25,10 @@ constexpr GUID trace_guid = {
     0xE35EAF83, 0x0F07, 0x418A, {0x90, 0x7C, 0x14, 0x1C, 0xD2, 0x00, 0xF2, 0x52}};
 
 constexpr UCHAR level_warning = 3;
+constexpr UCHAR level_information = 4;
 constexpr UCHAR level_verbose = 5;
 constexpr UCHAR system_channel = 8;
+constexpr UCHAR self_described_channel = 11;
 
 NTSTATUS set_option(Client& client, const wchar_t* name, std::int64_t value, bool boolean) {
     WNBD_IOCTL_SET_DRV_OPT_COMMAND command{};
@@ -150,10 +152,11 @@ void debug_messages_reach_sessions_only(Client& client) {
 
 void names_cannot_forge_lines(Client& client) {
     forget();
-    provoke_warning(client, "a\nforged\x1b[31m line");
+    provoke_warning(client, "a\nforged\x1b[31m line\x7F");
     const auto logged = take_events(etw::system_log);
     const std::string text = logged.empty() ? "" : message_of(logged[0].event);
-    claim(text.find("a?forged?[31m line") != std::string::npos, "the text is \"%s\"", text.c_str());
+    claim(text.find("a?forged?[31m line?") != std::string::npos, "the text is \"%s\"",
+          text.c_str());
     const auto lines = take_debug_lines();
     claim(lines.size() == 1 && lines[0].find('\n') == lines[0].size() - 1, "one line is one line");
     const std::string longest(WNBD_MAX_NAME_LENGTH - 1, 'x');
@@ -161,6 +164,47 @@ void names_cannot_forge_lines(Client& client) {
     const auto whole = take_events(etw::system_log);
     claim(whole.size() == 1 && message_of(whole[0].event).find(longest) != std::string::npos,
           "the longest name is whole");
+}
+
+void a_disk_that_comes_and_goes_is_information(Client& client) {
+    option(client, L"LogLevel", 3, false);
+    option(client, L"WppLoggingEnabled", 1);
+    etw::start_session({"trace", trace_guid, 255, 0xFFFFFFFF, 0});
+    forget();
+    WNBD_CONNECTION_INFO info{};
+    claim(NT_SUCCESS(client.create(disk_properties("told", 100, 512), info)), "CREATE");
+    claim(NT_SUCCESS(client.remove("told")), "REMOVE");
+    const std::string texts[] = {"disk told: connection " + std::to_string(info.ConnectionId) +
+                                     ", target " + std::to_string(info.TargetId) +
+                                     ", 100 blocks of 512 bytes, process 500",
+                                 "removal asked for by process 500 gave 0x0: told"};
+    const auto logged = take_events(etw::system_log);
+    const auto traced = take_events("trace");
+    if (claim(logged.size() == 2 && traced.size() == 2, "%zu events, %zu traced", logged.size(),
+              traced.size()))
+        for (std::size_t i = 0; i < 2; ++i) {
+            const std::string text = message_of(logged[i].event);
+            claim(text.find(texts[i]) != std::string::npos, "\"%s\" is not \"%s\"", text.c_str(),
+                  texts[i].c_str());
+            claim(logged[i].event.descriptor.Id == 3 &&
+                      logged[i].event.descriptor.Level == level_information,
+                  "event %u, level %u", logged[i].event.descriptor.Id,
+                  logged[i].event.descriptor.Level);
+            const EVENT_DESCRIPTOR& trace = traced[i].event.descriptor;
+            claim(trace.Level == level_information && trace.Channel == self_described_channel &&
+                      trace.Keyword == 1,
+                  "traced: level %u, channel %u, keyword %llx", trace.Level, trace.Channel,
+                  static_cast<unsigned long long>(trace.Keyword));
+        }
+    option(client, L"LogLevel", 4, false);
+    forget();
+    (void)client.show("nobody", info);
+    const auto debug = take_events("trace");
+    claim(debug.size() == 1 && debug[0].event.descriptor.Level == level_verbose,
+          "a debug message is traced as one");
+    etw::stop_session("trace");
+    option(client, L"WppLoggingEnabled", 0);
+    option(client, L"LogLevel", 1, false);
 }
 
 void a_stale_disk_is_reported_at_dispatch_level(Lab& lab, Client& client) {
@@ -284,6 +328,7 @@ int main(int argc, char** argv) {
             each_option_governs_its_sink(client);
             debug_messages_reach_sessions_only(client);
             names_cannot_forge_lines(client);
+            a_disk_that_comes_and_goes_is_information(client);
             a_stale_disk_is_reported_at_dispatch_level(lab, client);
             logging_takes_no_memory(client);
             everything_changes_under_way(lab, client);

@@ -27,6 +27,9 @@ class ProcessHost(unittest.TestCase):
     def test_the_driver_functions(self):
         self.run_program("functional_test", DRIVER)
 
+    def test_storport_and_pnp_hear_the_right_thing(self):
+        self.run_program("storport_test", DRIVER)
+
     def test_the_sinks_get_what_their_options_let_them(self):
         self.run_program("logging_test", DRIVER)
 

@@ -264,6 +264,16 @@ NTSTATUS eject_child(PDEVICE_OBJECT child) {
     return STATUS_SUCCESS;
 }
 
+void surprise(PDEVICE_OBJECT pdo) {
+    const std::lock_guard requests(manager().requests);
+    send_simple(pdo, IRP_MN_SURPRISE_REMOVAL);
+}
+
+NTSTATUS capabilities_of(PDEVICE_OBJECT pdo, DEVICE_CAPABILITIES& capabilities) {
+    const std::lock_guard requests(manager().requests);
+    return query_capabilities(pdo, capabilities);
+}
+
 NTSTATUS remove_root_device(PDEVICE_OBJECT pdo, bool surprise) {
     const std::lock_guard requests(manager().requests);
     std::vector<PDEVICE_OBJECT> children = child_pdos(pdo);

@@ -29,6 +29,12 @@ NTSTATUS remove_root_device(PDEVICE_OBJECT pdo, bool surprise);
 /// CANCEL_REMOVE.
 NTSTATUS eject_child(PDEVICE_OBJECT child);
 
+/// Tells a device that its hardware is gone (SURPRISE_REMOVAL) and leaves it at that: as when open
+/// handles keep REMOVE_DEVICE away.
+void surprise(PDEVICE_OBJECT pdo);
+/// What a device says of itself (QUERY_CAPABILITIES).
+NTSTATUS capabilities_of(PDEVICE_OBJECT pdo, DEVICE_CAPABILITIES& capabilities);
+
 /// Children as of the last completed scan.
 std::vector<Child> children_of(PDEVICE_OBJECT root);
 /// Scans now instead of waiting for a notification.

@@ -33,9 +33,9 @@ PORT_CONFIGURATION_INFORMATION default_configuration(const HW_INITIALIZATION_DAT
     config.SpecificLuExtensionSize = hw.SpecificLuExtensionSize;
     config.SrbExtensionSize = hw.SrbExtensionSize;
     config.Dma64BitAddresses = 0x80;
-    config.SrbType = (hw.SrbTypeFlags & SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK) != 0
-                         ? SRB_TYPE_STORAGE_REQUEST_BLOCK
-                         : SRB_TYPE_SCSI_REQUEST_BLOCK;
+    const bool extended = (hw.SrbTypeFlags & SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK) != 0;
+    config.SrbType = extended && !port_options().classic_srbs ? SRB_TYPE_STORAGE_REQUEST_BLOCK
+                                                              : SRB_TYPE_SCSI_REQUEST_BLOCK;
     config.AddressType = STORAGE_ADDRESS_TYPE_BTL8;
     config.MaxNumberOfIO = kDefaultMaxIo;
     config.MaxIOsPerLun = kDefaultMaxIoUnit;

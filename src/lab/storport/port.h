@@ -51,7 +51,8 @@ struct Request {
     std::uint8_t scsi_status = 0;
     std::uint8_t sense_length = 0;  ///< 0 when there is no sense data
     std::uint8_t sense[252] = {};
-    std::uint32_t transferred = 0;  ///< bytes, never more than data_length
+    std::uint32_t transferred = 0;   ///< bytes, never more than data_length
+    std::int32_t system_status = 0;  ///< NTSTATUS that comes with SRB_STATUS_INTERNAL_ERROR
 
     void* abort_srb = nullptr;       ///< the port's own: the SRB that ABORT_COMMAND names
     std::uint32_t busy_retries = 0;  ///< how often the port had to send it again
@@ -75,6 +76,10 @@ struct PortOptions {
     /// of on completion threads. For benchmarks: a miniport that completes under a lock would
     /// deadlock.
     bool inline_completion = false;
+    /// Requests of a unit that may be out at once, instead of what the miniport asked for; 0: that.
+    std::uint32_t unit_depth = 0;
+    /// The SRBs that were there before Windows 8, also for a miniport that takes both forms.
+    bool classic_srbs = false;
     /// Every n-th StorPortGetSystemAddress and pool allocation fails; 0: none does.
     std::uint32_t fail_every = 0;
 };

@@ -35,6 +35,7 @@ Unit& Adapter::unit_locked(Address address) {
         unit = std::make_unique<Unit>();
         unit->address = address;
         unit->depth = std::min(config_.InitialLunQueueDepth, config_.MaxIOsPerLun);
+        if (options_.unit_depth != 0) unit->depth = options_.unit_depth;
         if (unit->depth == 0) unit->depth = 1;
         for (const Hold& held : holds_)
             if (matches(address, held.address, held.filter)) ++unit->resets;
@@ -219,6 +220,8 @@ void Adapter::take_results(Slot& slot) {
     request.srb_status = answer.raw_status & SRB_STATUS_MASK;
     request.scsi_status = answer.scsi_status;
     request.transferred = std::min(answer.transferred, slot.payload_length);
+    const bool says_why = request.srb_status == SRB_STATUS_INTERNAL_ERROR;
+    request.system_status = says_why ? answer.system_status : 0;
     request.sense_length = 0;
     if ((answer.raw_status & SRB_STATUS_AUTOSENSE_VALID) != 0) {
         request.sense_length = std::min<std::uint8_t>(answer.sense_length, sizeof request.sense);
@@ -250,6 +253,10 @@ void Adapter::check_answer(const Slot& slot, std::uint8_t raw_status, std::uint8
         report_violation("transfer length grown", "CDB %02x: %u bytes of a buffer of %u", opcode,
                          transferred, slot.payload_length);
     if (request.function != SRB_FUNCTION_EXECUTE_SCSI) return;
+    // Storport sends the same SRB again.
+    if (status == SRB_STATUS_BUSY && transferred != slot.payload_length)
+        report_violation("transfer length of BUSY", "CDB %02x: %u bytes instead of %u", opcode,
+                         transferred, slot.payload_length);
     if (scsi_status == SCSISTAT_CHECK_CONDITION && status != SRB_STATUS_ERROR)
         report_violation("CHECK CONDITION without ERROR", "CDB %02x: SRB status %02x", opcode,
                          raw_status);

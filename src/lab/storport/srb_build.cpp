@@ -125,10 +125,12 @@ bool is_read_or_write(const Request& request) {
 SrbAnswer read_answer(const void* memory, bool extended) {
     if (!extended) {
         const auto& srb = *static_cast<const SCSI_REQUEST_BLOCK*>(memory);
-        return {srb.SrbStatus, srb.ScsiStatus, srb.SenseInfoBufferLength, srb.DataTransferLength};
+        return {srb.SrbStatus, srb.ScsiStatus, srb.SenseInfoBufferLength, srb.DataTransferLength,
+                static_cast<std::int32_t>(srb.InternalStatus)};
     }
     const auto& srb = *static_cast<const STORAGE_REQUEST_BLOCK*>(memory);
-    SrbAnswer answer{srb.SrbStatus, SCSISTAT_GOOD, 0, srb.DataTransferLength};
+    SrbAnswer answer{srb.SrbStatus, SCSISTAT_GOOD, 0, srb.DataTransferLength,
+                     static_cast<std::int32_t>(srb.SystemStatus)};
     if (srb.SrbFunction == SRB_FUNCTION_EXECUTE_SCSI) {
         // Cdb16 and Cdb32 agree in the fields read here.
         const auto& block = *reinterpret_cast<const SRBEX_DATA_SCSI_CDB16*>(

@@ -31,6 +31,7 @@ struct SrbAnswer {
     std::uint8_t scsi_status;
     std::uint8_t sense_length;
     std::uint32_t transferred;
+    std::int32_t system_status;
 };
 [[nodiscard]] SrbAnswer read_answer(const void* memory, bool extended);
 
