@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A program that serves disks through the public API where the driver is installed, and is the
 // disks' user, too. Prints what is wrong; exits 0 when nothing is.
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -30,6 +31,10 @@ void expect(int line, const char* what, unsigned long long got, unsigned long lo
 struct Store {
     std::vector<UINT8> bytes = std::vector<UINT8>(block_size * block_count * 2);
     bool fail_writes = false;
+    // What the callbacks have seen, for the counters to agree with.
+    std::atomic<UINT64> reads{0}, blocks_read{0}, writes{0}, blocks_written{0}, failed{0};
+    std::atomic<UINT64> flushes{0};
+    std::atomic<DWORD> wait_in_callback{0};
 };
 
 Store& store_of(PWNBD_DISK disk) {
@@ -42,7 +47,11 @@ VOID serve_read(PWNBD_DISK disk, UINT64 handle, PVOID, UINT64 address, UINT32 co
     WNBD_IO_RESPONSE response{};
     response.RequestHandle = handle;
     response.RequestType = WnbdReqTypeRead;
-    WnbdSendResponse(disk, &response, store_of(disk).bytes.data() + address * block_size,
+    Store& store = store_of(disk);
+    ++store.reads;
+    store.blocks_read += count;
+    store.wait_in_callback = WnbdWaitDispatcher(disk);
+    WnbdSendResponse(disk, &response, store.bytes.data() + address * block_size,
                      count * block_size);
 }
 
@@ -52,10 +61,23 @@ VOID serve_write(PWNBD_DISK disk, UINT64 handle, PVOID data, UINT64 address, UIN
     response.RequestHandle = handle;
     response.RequestType = WnbdReqTypeWrite;
     Store& store = store_of(disk);
-    if (store.fail_writes)
+    ++store.writes;
+    store.blocks_written += count;
+    if (store.fail_writes) {
+        ++store.failed;
         WnbdSetSenseEx(&response.Status, 0x03, 0x0C, address);
-    else
+    } else {
         std::memcpy(store.bytes.data() + address * block_size, data, count * block_size);
+    }
+    WnbdSendResponse(disk, &response, nullptr, 0);
+}
+
+VOID fail_flush(PWNBD_DISK disk, UINT64 handle, UINT64, UINT32) {
+    WNBD_IO_RESPONSE response{};
+    response.RequestHandle = handle;
+    response.RequestType = WnbdReqTypeFlush;
+    WnbdSetSense(&response.Status, 0x03, 0x0C);
+    ++store_of(disk).flushes;
     WnbdSendResponse(disk, &response, nullptr, 0);
 }
 
@@ -142,8 +164,18 @@ void serves_reads_and_writes_with_many_threads() {
     EXPECT(stats.TotalReceivedRequests,
            stats.TotalSubmittedRequests + stats.UnsubmittedRequests + stats.InvalidRequests);
     EXPECT(stats.PendingSubmittedRequests, 0);
-    EXPECT(stats.TotalWrittenBlocks >= 64, 1);
-    EXPECT(stats.WriteErrors >= 1, 1);
+    EXPECT(stats.TotalReadBlocks, store.blocks_read);
+    EXPECT(stats.TotalWrittenBlocks, store.blocks_written);
+    EXPECT(stats.TotalRWRequests, store.reads + store.writes);
+    EXPECT(store.failed > 0, 1);
+    EXPECT(stats.WriteErrors, store.failed);
+    EXPECT(stats.ReadErrors, 0);
+    EXPECT(stats.InvalidRequests, 0);
+    EXPECT(store.wait_in_callback, ERROR_POSSIBLE_DEADLOCK);
+    WNBD_CONNECTION_INFO own{};
+    EXPECT(WnbdGetConnectionInfo(disk, &own), ERROR_SUCCESS);
+    EXPECT(own.ConnectionId, disk->ConnectionInfo.ConnectionId);
+    EXPECT(std::strcmp(own.Properties.InstanceName, "api-io"), 0);
     WNBD_DRV_STATS driver_stats{};
     EXPECT(WnbdGetDriverStats("api-io", &driver_stats), ERROR_SUCCESS);
     EXPECT(static_cast<UINT64>(driver_stats.TotalSubmittedIORequests), stats.TotalReceivedRequests);
@@ -160,6 +192,107 @@ void serves_reads_and_writes_with_many_threads() {
     WnbdClose(disk);
     WNBD_CONNECTION_INFO info{};
     EXPECT(WnbdShow("api-io", &info), ERROR_FILE_NOT_FOUND);
+}
+
+HANDLE open_drive(DWORD number, DWORD access) {
+    const std::string path = "\\\\.\\PhysicalDrive" + std::to_string(number);
+    return CreateFileA(path.c_str(), access, FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr,
+                       OPEN_EXISTING, 0, nullptr);
+}
+
+void what_nobody_serves_is_refused() {
+    Store store;
+    WNBD_PROPERTIES properties = properties_of("api-refuse");
+    properties.Flags.FlushSupported = 1;
+    const WNBD_INTERFACE reads_only = {serve_read, nullptr, fail_flush, nullptr,
+                                       nullptr,    nullptr, {}};
+    PWNBD_DISK disk = nullptr;
+    EXPECT(WnbdCreate(&properties, const_cast<PWNBD_INTERFACE>(&reads_only), &store, &disk),
+           ERROR_SUCCESS);
+    EXPECT(WnbdStartDispatcher(disk, 2), ERROR_SUCCESS);
+    const DWORD number = wait_for_number("api-refuse");
+    std::vector<UINT8> block(block_size);
+    EXPECT(transfer(number, true, 0, block) != ERROR_SUCCESS, 1);
+    const HANDLE drive = open_drive(number, GENERIC_READ | GENERIC_WRITE);
+    EXPECT(FlushFileBuffers(drive), FALSE);
+    CloseHandle(drive);
+    WNBD_USR_STATS stats{};
+    EXPECT(WnbdGetUserspaceStats(disk, &stats), ERROR_SUCCESS);
+    EXPECT(stats.InvalidRequests > 0, 1);
+    EXPECT(stats.TotalReceivedRequests, stats.TotalSubmittedRequests + stats.InvalidRequests);
+    EXPECT(stats.TotalRWRequests, store.reads);
+    EXPECT(store.flushes > 0, 1);
+    EXPECT(stats.FlushErrors, store.flushes);
+    EXPECT(stats.UnmapErrors + stats.WriteErrors, 0);
+    WNBD_REMOVE_OPTIONS options = hard();
+    EXPECT(WnbdStopDispatcher(disk, &options), ERROR_SUCCESS);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+    WnbdClose(disk);
+}
+
+void a_dispatcher_that_could_not_be_stopped_can_be_stopped_later() {
+    Store store;
+    const PWNBD_DISK disk = create("api-veto", store);
+    EXPECT(WnbdStartDispatcher(disk, 1), ERROR_SUCCESS);
+    const HANDLE drive = open_drive(wait_for_number("api-veto"), GENERIC_READ);
+    WNBD_REMOVE_OPTIONS soft{};
+    soft.SoftRemoveTimeoutMs = 1;
+    soft.SoftRemoveRetryIntervalMs = 1;
+    EXPECT(WnbdStopDispatcher(disk, &soft), ERROR_TIMEOUT);
+    WNBD_CONNECTION_INFO info{};
+    EXPECT(WnbdShow("api-veto", &info), ERROR_SUCCESS);
+    CloseHandle(drive);
+    soft.SoftRemoveTimeoutMs = 20000;
+    EXPECT(WnbdStopDispatcher(disk, &soft), ERROR_SUCCESS);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+    EXPECT(WnbdShow("api-veto", &info), ERROR_FILE_NOT_FOUND);
+    WnbdClose(disk);
+}
+
+void a_closed_disk_leaves_no_handle() {
+    DWORD before = 0;
+    DWORD after = 0;
+    constexpr DWORD rounds = 8;
+    for (DWORD round = 0; round <= rounds; ++round) {
+        if (round == 1) GetProcessHandleCount(GetCurrentProcess(), &before);
+        Store store;
+        const PWNBD_DISK disk = create("api-close", store);
+        EXPECT(WnbdStartDispatcher(disk, 4), ERROR_SUCCESS);
+        WNBD_REMOVE_OPTIONS options = hard();
+        EXPECT(WnbdStopDispatcher(disk, &options), ERROR_SUCCESS);
+        EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+        WnbdClose(disk);
+    }
+    GetProcessHandleCount(GetCurrentProcess(), &after);
+    // Fewer than one a round.
+    EXPECT(after < before + rounds, 1);
+}
+
+void a_disk_number_is_waited_for_as_long_as_is_asked() {
+    DWORD number = 0;
+    const ULONGLONG begin = GetTickCount64();
+    EXPECT(WnbdPollDiskNumber("api-nobody", TRUE, FALSE, 60000, 10, &number), ERROR_FILE_NOT_FOUND);
+    EXPECT(GetTickCount64() - begin < 60000, 1);
+    EXPECT(WnbdPollDiskNumber("api-nobody", FALSE, FALSE, 0, 10, &number), ERROR_TIMEOUT);
+    const ULONGLONG again = GetTickCount64();
+    EXPECT(WnbdPollDiskNumber("api-nobody", FALSE, TRUE, 300, 10, &number), ERROR_TIMEOUT);
+    EXPECT(GetTickCount64() - again >= 250, 1);
+}
+
+/// A completion port on the caller's handle hears nothing of the library's own calls.
+void a_completion_port_hears_nothing() {
+    HANDLE adapter = nullptr;
+    EXPECT(WnbdOpenAdapter(&adapter), ERROR_SUCCESS);
+    const HANDLE port = CreateIoCompletionPort(adapter, nullptr, 1, 1);
+    EXPECT(port != nullptr, 1);
+    EXPECT(WnbdIoctlPing(adapter, nullptr), ERROR_SUCCESS);
+    DWORD moved = 0;
+    ULONG_PTR key = 0;
+    LPOVERLAPPED which = nullptr;
+    EXPECT(GetQueuedCompletionStatus(port, &moved, &key, &which, 0), FALSE);
+    EXPECT(which == nullptr, 1);
+    CloseHandle(port);
+    CloseHandle(adapter);
 }
 
 void an_old_owner_does_not_remove_a_newer_disk_of_the_same_name() {
@@ -268,22 +401,27 @@ void an_overlapped_fetch_delivers_its_request_at_its_end() {
     WNBD_IO_REQUEST request{};
     std::vector<UINT8> buffer(WNBD_DEFAULT_MAX_TRANSFER_LENGTH);
     OVERLAPPED overlapped{};
-    overlapped.hEvent = CreateEventW(nullptr, TRUE, FALSE, nullptr);
+    const HANDLE event = CreateEventW(nullptr, TRUE, TRUE, nullptr);
+    // The low bit is a sign for completion ports, and no part of the handle.
+    overlapped.hEvent = static_cast<char*>(event) + 1;
     DWORD error =
         WnbdIoctlFetchRequest(disk->Handle, disk->ConnectionInfo.ConnectionId, &request,
                               buffer.data(), static_cast<UINT32>(buffer.size()), &overlapped);
     WNBD_REMOVE_OPTIONS options = hard();
     EXPECT(WnbdRemove(disk, &options), ERROR_SUCCESS);
     DWORD moved = 0;
-    if (error == ERROR_IO_PENDING)
+    if (error == ERROR_IO_PENDING) {
+        EXPECT(WaitForSingleObject(event, 20000), WAIT_OBJECT_0);
+        overlapped.hEvent = event;
         error = GetOverlappedResult(disk->Handle, &overlapped, &moved, TRUE) ? ERROR_SUCCESS
                                                                              : GetLastError();
+    }
     // A start of the disk may have brought a read first; what counts is that it is a whole request.
     if (error == ERROR_SUCCESS)
         EXPECT(request.RequestType != WnbdReqTypeUnknown, 1);
     else
         EXPECT(error, ERROR_INVALID_HANDLE);
-    CloseHandle(overlapped.hEvent);
+    CloseHandle(event);
     WnbdClose(disk);
 }
 
@@ -332,6 +470,11 @@ VOID print_message(WnbdLogLevel level, const char* message, const char*, UINT32,
 int main() {
     WnbdSetLogger(print_message);
     serves_reads_and_writes_with_many_threads();
+    what_nobody_serves_is_refused();
+    a_dispatcher_that_could_not_be_stopped_can_be_stopped_later();
+    a_closed_disk_leaves_no_handle();
+    a_disk_number_is_waited_for_as_long_as_is_asked();
+    a_completion_port_hears_nothing();
     an_old_owner_does_not_remove_a_newer_disk_of_the_same_name();
     a_disk_is_removed_softly_right_after_it_was_mapped();
     a_disk_changes_its_size();

@@ -207,6 +207,27 @@ void a_disk_that_comes_and_goes_is_information(Client& client) {
     option(client, L"LogLevel", 1, false);
 }
 
+/// A command's name need not end, and the command may end before it.
+void no_message_reads_beyond_a_name(Client& client) {
+    option(client, L"LogLevel", 3, false);
+    forget();
+    process::use_exact_system_buffers(true);
+    WNBD_IOCTL_REMOVE_COMMAND command{};
+    command.IoControlCode = IOCTL_WNBD_REMOVE;
+    std::memset(command.InstanceName, 'x', sizeof command.InstanceName);
+    std::memset(&command.Options, 'y', sizeof command.Options);
+    ULONG returned;
+    (void)client.control(&command, sizeof command.IoControlCode, nullptr, 0, returned);
+    claim(take_events(etw::system_log).empty(), "a command without a name is no removal");
+    (void)client.control(&command, sizeof command, nullptr, 0, returned);
+    const auto logged = take_events(etw::system_log);
+    const std::string text = logged.size() == 1 ? message_of(logged[0].event) : "";
+    const std::string name(WNBD_MAX_NAME_LENGTH - 1, 'x');
+    claim(text.find(": " + name) != std::string::npos && text.find(name + "x") == std::string::npos,
+          "%zu events, the text is \"%s\"", logged.size(), text.c_str());
+    option(client, L"LogLevel", 1, false);
+}
+
 void a_stale_disk_is_reported_at_dispatch_level(Lab& lab, Client& client) {
     option(client, L"StaleReqTimeoutMs", 1, false);
     option(client, L"StaleConnTimeoutMs", 1, false);
@@ -329,6 +350,7 @@ int main(int argc, char** argv) {
             debug_messages_reach_sessions_only(client);
             names_cannot_forge_lines(client);
             a_disk_that_comes_and_goes_is_information(client);
+            no_message_reads_beyond_a_name(client);
             a_stale_disk_is_reported_at_dispatch_level(lab, client);
             logging_takes_no_memory(client);
             everything_changes_under_way(lab, client);

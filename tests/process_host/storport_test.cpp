@@ -73,7 +73,7 @@ struct Sent {
         port::submit(lab.adapter(), request);
     }
     void wait() const {
-        for (unsigned waited = 0; !done.load() && waited < 20'000; ++waited)
+        for (unsigned waited = 0; !done.load() && waited < 60'000; ++waited)
             os::sleep_ms(1);
         claim(done.load(), "a request ends");
     }
@@ -98,13 +98,13 @@ class Disk {
     void keep(std::unique_ptr<Sent>& read) {
         server_.hold.store(true);
         read = std::make_unique<Sent>(lab_, address(), read_one, Direction::In);
-        for (int waited = 0; server_.in_hand.load() != 1 && waited < 20'000; ++waited)
+        for (int waited = 0; server_.in_hand.load() != 1 && waited < 60'000; ++waited)
             os::sleep_ms(1);
         claim(server_.in_hand.load() == 1, "the server has the read");
     }
     void let_go() {
         server_.hold.store(false);
-        for (int waited = 0; server_.in_hand.load() != 0 && waited < 20'000; ++waited)
+        for (int waited = 0; server_.in_hand.load() != 0 && waited < 60'000; ++waited)
             os::sleep_ms(1);
     }
     [[nodiscard]] bool is_there() {
@@ -113,7 +113,7 @@ class Disk {
         return NT_SUCCESS(client.show(name_, info));
     }
     [[nodiscard]] bool goes() {
-        for (int waited = 0; waited < 20'000 && is_there(); ++waited)
+        for (int waited = 0; waited < 60'000 && is_there(); ++waited)
             os::sleep_ms(1);
         return !is_there();
     }
@@ -466,7 +466,7 @@ void what_does_not_fit_is_busy(const char* driver) {
         std::unique_ptr<Sent> read;
         disk.keep(read);
         const Sent more(lab, disk.address(), read_one, Direction::In);
-        for (int waited = 0; port::counters(lab.adapter()).busy == 0 && waited < 20'000; ++waited)
+        for (int waited = 0; port::counters(lab.adapter()).busy == 0 && waited < 60'000; ++waited)
             os::sleep_ms(1);
         claim(port::counters(lab.adapter()).busy != 0, "a second request is one too many");
         disk.let_go();
