@@ -129,11 +129,14 @@ void AligningBackend::accept(Request& request, Batch& batch) noexcept {
         const std::lock_guard lock(lock_);
         closing = closing_;
         if (!closing) ++accepted_;
-        // Nobody overtakes those who wait.
+        // Nobody overtakes those who wait, nor gets between a refusal and its place in the line: a
+        // long range that was refused keeps everybody out who would stand before it.
         if (!closing && waiting_first_ == nullptr) job = take_job(request);
+        if (!closing && job == nullptr) wait_in_line(request);
     }
     if (closing) return request.done(request, Error::shutting_down);
-    if (job == nullptr) return wait_in_line(request);
+    // What was missing may have come free before anybody could see us wait.
+    if (job == nullptr) return go_through_line();
     begin(*job, batch);
 }
 
@@ -180,19 +183,15 @@ void AligningBackend::measure(Job& job) const noexcept {
     }
 }
 
+/// Under lock_.
 void AligningBackend::wait_in_line(Request& request) noexcept {
     next_of(request) = nullptr;
-    {
-        const std::lock_guard lock(lock_);
-        ++waiting_count_;
-        if (waiting_last_ == nullptr)
-            waiting_first_ = &request;
-        else
-            next_of(*waiting_last_) = &request;
-        waiting_last_ = &request;
-    }
-    // What was missing may have come free before anybody could see us wait.
-    go_through_line();
+    ++waiting_count_;
+    if (waiting_last_ == nullptr)
+        waiting_first_ = &request;
+    else
+        next_of(*waiting_last_) = &request;
+    waiting_last_ = &request;
 }
 
 /// One thread at a time, in a loop: so storage that completes within submit() makes no deep stack.

@@ -121,6 +121,79 @@ TEST(AligningBackend, NeighboursInABlockNeverUndoEachOther) {
     }
 }
 
+/// Storage for changes that nobody reads back: its one thread ends them, and touches nothing.
+class Blank final : public Backend {
+  public:
+    static constexpr std::uint64_t bytes = 1U << 30;
+
+    ~Blank() override { Blank::close(); }
+    [[nodiscard]] const Properties& properties() const noexcept override { return properties_; }
+    void submit(Request& request) noexcept override {
+        const std::lock_guard lock(lock_);
+        queue_.push_back(&request);
+        changed_.notify_one();
+    }
+    void close() noexcept override {
+        {
+            const std::lock_guard lock(lock_);
+            closed_ = true;
+            changed_.notify_one();
+        }
+        if (thread_.joinable()) thread_.join();
+    }
+
+  private:
+    void serve() {
+        std::unique_lock lock(lock_);
+        for (;;) {
+            changed_.wait(lock, [this] { return closed_ || !queue_.empty(); });
+            if (queue_.empty()) return;
+            Request* const request = queue_.front();
+            queue_.pop_front();
+            lock.unlock();
+            request->done(*request, Error::none);
+            lock.lock();
+        }
+    }
+
+    const Properties properties_{
+        .size = bytes, .minimum_block = block_size, .can_trim = true, .can_write_zeroes = true};
+    std::mutex lock_;
+    std::condition_variable changed_;
+    std::deque<Request*> queue_;
+    bool closed_ = false;
+    std::thread thread_{[this] { serve(); }};
+};
+
+// A change of more than the guard's longest range keeps others out until it has had its turn: so
+// nobody may get between its refusal and its place in the line, who would wait for it for ever.
+TEST(AligningBackend, LongChangesAmongShortOnesAllEnd) {
+    constexpr unsigned threads_max = 4;
+    constexpr unsigned rounds = 2'000;
+    constexpr std::uint64_t long_length = 64U << 20;
+    const auto disk = aligned_to(std::make_unique<Blank>(), 512);
+    std::atomic<unsigned> over{0};
+    const auto work = [&](unsigned index) {
+        std::minstd_rand random(index + 1);
+        for (unsigned round = 0; round < rounds; ++round) {
+            const bool is_long = index == 0;
+            const auto length = is_long ? long_length : block_size;
+            const auto place = random() % ((Blank::bytes - length) / block_size);
+            ASSERT_EQ(perform_blocking(*disk, {.operation = Operation::trim,
+                                               .offset = place * block_size,
+                                               .length = length}),
+                      Error::none);
+        }
+        ++over;
+    };
+    std::vector<std::thread> threads;
+    for (unsigned index = 0; index < threads_max; ++index)
+        threads.emplace_back(work, index);
+    for (auto& thread : threads)
+        thread.join();
+    EXPECT_EQ(over, threads_max);
+}
+
 TEST(AligningBackend, MoreRequestsThanJobsWaitAndAllEnd) {
     for (const unsigned threads : {0U, 2U}) {
         Disk disk(512 * block_size, 4096, 512, threads);
