@@ -26,8 +26,10 @@ void apply_answer(SrbView view, const scsi::Answer& answer) noexcept {
     UCHAR status = srb_status_of(answer.status);
     if (answer.status == scsi::Status::check_condition) {
         const std::span<std::uint8_t> room = view.sense_buffer();
-        if (!room.empty() && scsi::encode_fixed_sense(answer.sense, room) > 0)
+        if (const std::size_t length = scsi::encode_fixed_sense(answer.sense, room); length > 0) {
+            view.set_sense_length(static_cast<UCHAR>(length));
             status |= SRB_STATUS_AUTOSENSE_VALID;
+        }
     }
     view.set_scsi_status(static_cast<UCHAR>(answer.status));
     view.set_data_length(

@@ -47,6 +47,35 @@ TEST(SrbAnswer, ACheckConditionFillsTheSenseBuffer) {
     EXPECT_EQ(sense[7], 10);
     EXPECT_EQ(sense[12], 0x24);
     EXPECT_EQ(sense[18], 0xEE) << "fixed sense data has 18 bytes";
+    EXPECT_EQ(srb.srb->SenseInfoBufferLength, 18) << "an underrun, which has to be told";
+}
+
+template <typename Block>
+void expect_sense_length(SRBEXDATATYPE type) {
+    ExtendedSrb srb(SRB_FUNCTION_EXECUTE_SCSI, sizeof(Block));
+    std::uint8_t sense[252];
+    auto& block = srb.block<Block>();
+    block.Type = type;
+    block.SenseInfoBuffer = sense;
+    block.SenseInfoBufferLength = sizeof sense;
+    apply_answer(srb.view(), scsi::refuse(scsi::SenseKey::illegal_request, refused));
+    EXPECT_EQ(srb.head().SrbStatus, SRB_STATUS_ERROR | SRB_STATUS_AUTOSENSE_VALID);
+    EXPECT_EQ(block.SenseInfoBufferLength, 18) << type;
+}
+
+TEST(SrbAnswer, TheLengthOfTheSenseDataIsToldInEveryForm) {
+    expect_sense_length<SRBEX_DATA_SCSI_CDB16>(SrbExDataTypeScsiCdb16);
+    expect_sense_length<SRBEX_DATA_SCSI_CDB32>(SrbExDataTypeScsiCdb32);
+    expect_sense_length<SRBEX_DATA_SCSI_CDB_VAR>(SrbExDataTypeScsiCdbVar);
+}
+
+TEST(SrbAnswer, WithoutSenseDataTheLengthOfItsBufferStays) {
+    ClassicSrb srb(SRB_FUNCTION_EXECUTE_SCSI);
+    std::uint8_t sense[32];
+    srb.srb->SenseInfoBuffer = sense;
+    srb.srb->SenseInfoBufferLength = sizeof sense;
+    apply_answer(srb.view(), scsi::Answer{});
+    EXPECT_EQ(srb.srb->SenseInfoBufferLength, sizeof sense);
 }
 
 TEST(SrbAnswer, SenseDataIsCutToTheBuffer) {
@@ -59,6 +88,7 @@ TEST(SrbAnswer, SenseDataIsCutToTheBuffer) {
     EXPECT_EQ(srb.srb->SrbStatus, SRB_STATUS_ERROR | SRB_STATUS_AUTOSENSE_VALID);
     EXPECT_EQ(sense[2], 5);
     EXPECT_EQ(sense[8], 0xEE);
+    EXPECT_EQ(srb.srb->SenseInfoBufferLength, 8);
 }
 
 TEST(SrbAnswer, WithoutABufferThereIsNoAutosense) {

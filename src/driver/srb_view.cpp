@@ -47,6 +47,14 @@ SrbAddress SrbView::address() const noexcept {
     return {address->Path, address->Target, address->Lun};
 }
 
+scsi::BufferUse SrbView::buffer_use() const noexcept {
+    switch (flags() & (SRB_FLAGS_DATA_IN | SRB_FLAGS_DATA_OUT)) {
+        case SRB_FLAGS_DATA_IN: return scsi::BufferUse::data_in;
+        case SRB_FLAGS_DATA_OUT: return scsi::BufferUse::data_out;
+        default: return scsi::BufferUse::any;
+    }
+}
+
 std::span<const std::uint8_t> SrbView::variable_cdb(
     const SRBEX_DATA_SCSI_CDB_VAR& block) const noexcept {
     const auto* const start = reinterpret_cast<const std::uint8_t*>(extended_);
@@ -99,6 +107,19 @@ void SrbView::set_scsi_status(UCHAR status) noexcept {
         large->ScsiStatus = status;
     } else if (auto* const any = block<SRBEX_DATA_SCSI_CDB_VAR>(SrbExDataTypeScsiCdbVar)) {
         any->ScsiStatus = status;
+    }
+}
+
+void SrbView::set_sense_length(UCHAR length) noexcept {
+    if (!is_scsi()) return;
+    if (extended_ == nullptr) {
+        classic_->SenseInfoBufferLength = length;
+    } else if (auto* const small = block<SRBEX_DATA_SCSI_CDB16>(SrbExDataTypeScsiCdb16)) {
+        small->SenseInfoBufferLength = length;
+    } else if (auto* const large = block<SRBEX_DATA_SCSI_CDB32>(SrbExDataTypeScsiCdb32)) {
+        large->SenseInfoBufferLength = length;
+    } else if (auto* const any = block<SRBEX_DATA_SCSI_CDB_VAR>(SrbExDataTypeScsiCdbVar)) {
+        any->SenseInfoBufferLength = length;
     }
 }
 

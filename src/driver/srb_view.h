@@ -7,6 +7,7 @@
 #include <span>
 
 #include "driver/ddk/srb.h"
+#include "scsi/command.h"
 
 namespace wnbd::driver {
 
@@ -54,11 +55,17 @@ class SrbView {
         return {bytes, data_length()};
     }
 
+    /// Storport locks the initiator's pages for reading only when data goes out. Where an SRB says
+    /// neither, or both, it is left to the command.
+    [[nodiscard]] scsi::BufferUse buffer_use() const noexcept;
+
     /// Empty when there is none.
     [[nodiscard]] std::span<const std::uint8_t> cdb() const noexcept;
     /// Empty when there is none, or the initiator does not want sense data.
     [[nodiscard]] std::span<std::uint8_t> sense_buffer() const noexcept;
     void set_scsi_status(UCHAR status) noexcept;
+    /// How much of the sense buffer was filled, which whoever filled less than all of it must say.
+    void set_sense_length(UCHAR length) noexcept;
 
     /// The per-SRB memory that HW_INITIALIZATION_DATA::SrbExtensionSize asked for.
     [[nodiscard]] void* extension() const noexcept {

@@ -156,6 +156,22 @@ TEST(SrbView, WithoutAutosenseThereIsNoSenseBuffer) {
     EXPECT_TRUE(srb.view().sense_buffer().empty());
 }
 
+TEST(SrbView, TellsWhatTheBufferIsFor) {
+    constexpr ULONG both = SRB_FLAGS_DATA_IN | SRB_FLAGS_DATA_OUT;
+    ClassicSrb classic(SRB_FUNCTION_EXECUTE_SCSI);
+    ExtendedSrb extended(SRB_FUNCTION_EXECUTE_SCSI);
+    const auto use_of = [&](ULONG flags) {
+        classic.srb->SrbFlags = SRB_FLAGS_DISABLE_AUTOSENSE | flags;
+        extended.head().SrbFlags = SRB_FLAGS_DISABLE_AUTOSENSE | flags;
+        EXPECT_EQ(classic.view().buffer_use(), extended.view().buffer_use());
+        return classic.view().buffer_use();
+    };
+    EXPECT_EQ(use_of(SRB_FLAGS_DATA_IN), scsi::BufferUse::data_in);
+    EXPECT_EQ(use_of(SRB_FLAGS_DATA_OUT), scsi::BufferUse::data_out);
+    EXPECT_EQ(use_of(both), scsi::BufferUse::any);
+    EXPECT_EQ(use_of(0), scsi::BufferUse::any);
+}
+
 TEST(SrbView, ReadsPnpOfBothForms) {
     ClassicSrb classic(SRB_FUNCTION_PNP);
     auto& classic_pnp = reinterpret_cast<SCSI_PNP_REQUEST_BLOCK&>(*classic.srb);

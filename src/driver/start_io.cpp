@@ -74,6 +74,7 @@ void execute_scsi(AdapterDevice& device, SrbView view) noexcept {
         command.data = view.data_buffer();
         command.data_length = command.data.size();
     }
+    command.buffer_use = view.buffer_use();
     scsi::Answer answer;
     const std::uint8_t operation_code = command.cdb[0];
     const engine::Disk::Start start = unit->disk.start(view.srb(), command, answer);

@@ -12,6 +12,10 @@
 
 namespace wnbd::scsi {
 
+/// What the initiator's buffer is there for. A front end that locks it for one of the two must not
+/// have it used for the other.
+enum class BufferUse : std::uint8_t { any, data_in, data_out };
+
 /// A command as the initiator sent it.
 struct Command {
     std::span<const std::uint8_t> cdb;
@@ -26,6 +30,8 @@ struct Command {
     /// and is no error of the command's: the whole blocks that are there are written (RFC 7143,
     /// 11.4.5.1). Without it such a command is refused.
     bool may_fall_short = false;
+    /// A command that moves data the other way has no buffer.
+    BufferUse buffer_use = BufferUse::any;
 };
 
 /// The command is finished.

@@ -226,6 +226,12 @@ static_assert(std::size(operations) < 256);
 
 constexpr std::uint8_t service_action_mask = 0x1F;
 
+bool fits(BufferUse use, Data data) noexcept {
+    if (use == BufferUse::data_in) return !is_data_out(data);
+    if (use == BufferUse::data_out) return !is_data_in(data);
+    return true;
+}
+
 }  // namespace
 
 std::span<const Operation> all_operations() noexcept {
@@ -276,7 +282,12 @@ Decision decode(const Disk& disk, std::uint64_t block_count, const Command& comm
     const auto whole = cdb.first(operation->cdb_length);
     // SAM-5 5.2: NACA needs NORMACA, which is zero. LINK would make a chain of the commands.
     if ((whole.back() & naca_and_link) != 0) return invalid_field();
-    return operation->decode(Context{disk, block_count, whole, command});
+    if (fits(command.buffer_use, operation->data))
+        return operation->decode(Context{disk, block_count, whole, command});
+    Command without_buffer = command;
+    without_buffer.data = {};
+    without_buffer.data_length = 0;
+    return operation->decode(Context{disk, block_count, whole, without_buffer});
 }
 
 Access access_of(const Disk& disk, std::span<const std::uint8_t> cdb) noexcept {

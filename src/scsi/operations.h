@@ -40,6 +40,14 @@ enum class Data : std::uint8_t {
     out_long_5,
 };
 
+[[nodiscard]] constexpr bool is_data_in(Data data) noexcept {
+    return data >= Data::in_blocks && data <= Data::in_long_10;
+}
+
+[[nodiscard]] constexpr bool is_data_out(Data data) noexcept {
+    return data >= Data::out_blocks;
+}
+
 struct Operation {
     std::uint8_t opcode;
     std::uint8_t cdb_length;  // bytes

@@ -265,6 +265,86 @@ TEST(Operations, BitsOutsideTheUsageMapAreIgnored) {
     }
 }
 
+/// A CDB that moves data: one block, or as many bytes as a parameter list or answer may have.
+Bytes moving_cdb(const Operation& operation) {
+    Bytes cdb(operation.cdb_length);
+    const auto length = [&](std::size_t last_byte) { cdb[last_byte] = 24; };
+    switch (operation.data) {
+        case Data::none:
+        case Data::in_capacity: break;
+        case Data::in_blocks:
+        case Data::out_blocks:
+        case Data::out_write_same: cdb = block_cdb(operation.opcode, 0, 1); break;
+        case Data::out_verify: cdb = block_cdb(operation.opcode, 0, 1, 0x02); break;
+        case Data::out_compare_and_write: cdb = compare_and_write_cdb(0, 1); break;
+        case Data::in_byte_4:
+        case Data::out_byte_4:
+        case Data::in_word_3:
+        case Data::out_word_3: length(4); break;
+        case Data::in_word_7:
+        case Data::out_word_7:
+        case Data::out_long_5: length(8); break;
+        case Data::in_long_6: length(9); break;
+        case Data::in_long_10: length(13); break;
+    }
+    cdb[0] = operation.opcode;
+    if (operation.has_service_action) cdb[1] = operation.service_action;
+    if (operation.opcode == 0x1A || operation.opcode == 0x5A) cdb[2] = 0x3F;  // MODE SENSE
+    if (operation.opcode == 0x1C) cdb[1] = 0x01;  // RECEIVE DIAGNOSTIC RESULTS, PCV
+    return cdb;
+}
+
+/// Whether a command touches the buffer, or would when it runs.
+bool uses_buffer(const Disk& disk, const Bytes& cdb, std::size_t size, BufferUse use) {
+    Bytes data(size, 0xEE);
+    Command command{cdb, data, data.size()};
+    command.buffer_use = use;
+    const Decision decision = decode(disk, blocks, command);
+    if (const auto* const request = std::get_if<BlockRequest>(&decision))
+        return request->data_length != 0;
+    if (const auto* const reservation = std::get_if<ReservationCommand>(&decision))
+        return !reservation->room.empty() || reservation->list_length != 0;
+    return std::get<Answer>(decision).transferred != 0 || data != Bytes(size, 0xEE);
+}
+
+// What only lets itself be read may not be writable at all, and the other way round.
+TEST(Operations, ABufferForTheOtherDirectionIsLeftAlone) {
+    for (const Disk& disk : {full_disk(), Disk{}}) {
+        for (const Operation& operation : all_operations()) {
+            if (!available(disk, operation) || operation.data == Data::none) continue;
+            SCOPED_TRACE(int{operation.opcode});
+            const Bytes cdb = moving_cdb(operation);
+            const std::size_t size =
+                operation.data == Data::out_compare_and_write ? 1024 : disk.block_size;
+            if (is_data_in(operation.data)) {
+                EXPECT_TRUE(uses_buffer(disk, cdb, size, BufferUse::any));
+                EXPECT_TRUE(uses_buffer(disk, cdb, size, BufferUse::data_in));
+                EXPECT_FALSE(uses_buffer(disk, cdb, size, BufferUse::data_out));
+            } else {
+                EXPECT_EQ(uses_buffer(disk, cdb, size, BufferUse::any),
+                          uses_buffer(disk, cdb, size, BufferUse::data_out));
+                EXPECT_FALSE(uses_buffer(disk, cdb, size, BufferUse::data_in));
+            }
+        }
+    }
+    EXPECT_TRUE(uses_buffer({}, block_cdb(0x2A, 0, 1), 512, BufferUse::data_out)) << "WRITE (10)";
+}
+
+TEST(Operations, BlocksWithoutABufferForThemAreRefused) {
+    Bytes data(512);
+    const auto result_of = [&](std::uint8_t opcode, BufferUse use) {
+        const Bytes cdb = block_cdb(opcode, 0, 1);
+        Command command{cdb, data, data.size()};
+        command.buffer_use = use;
+        return outcome(decode({}, blocks, command));
+    };
+    EXPECT_EQ(result_of(0x28, BufferUse::data_in), is_block_request);
+    EXPECT_EQ(result_of(0x28, BufferUse::data_out), is_invalid_field);
+    EXPECT_EQ(result_of(0x2A, BufferUse::data_out), is_block_request);
+    EXPECT_EQ(result_of(0x2A, BufferUse::data_in), is_invalid_field);
+    EXPECT_EQ(result_of(0x2F, BufferUse::data_in), is_block_request) << "VERIFY moves nothing";
+}
+
 TEST(TaskManagement, FunctionsAreReportedInBothForms) {
     const Bytes plain{0xA3, 0x0D, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0};
     Bytes extended = plain;

@@ -403,6 +403,11 @@ void srb_misuses() {
         finish(view, SRB_STATUS_ERROR);
         return TRUE;
     });
+    misuse("sense length not told", Direction::In, kOpRead, [](View view) {
+        view.scsi_status(SCSISTAT_CHECK_CONDITION);
+        finish(view, SRB_STATUS_ERROR | SRB_STATUS_AUTOSENSE_VALID);
+        return TRUE;
+    });
 }
 
 void data_misuses() {

@@ -78,7 +78,11 @@ class Life(unittest.TestCase):
             inquiry = self.lab.disktool("scsi", number, "120000002400", "--in", 36, *way).check()
             self.assertIn("574e4244", inquiry.stdout.replace(" ", "").lower())  # "WNBD"
             unknown = self.lab.disktool("scsi", number, "ff0000000000", *way)
-            self.assertRegex(unknown.stdout, r"(?i)sense.*\b(7[02]|f0)")
+            sense = re.search(r"(?i)sense: *((?:7[02]|f0)[0-9a-f ]*)", unknown.stdout)
+            self.assertEqual(len(bytes.fromhex(sense[1])), 18, unknown.stdout)
+            # Data-in into a buffer for data-out: the verifier would tell if a byte of it changed.
+            mismatched = self.lab.disktool("scsi", number, "120000002400", "--out", "5a" * 36, *way)
+            self.assertIn("status: 00", mismatched.stdout)
         self.unmap("raw", child)
 
     def test_the_adapter_off_and_on(self):

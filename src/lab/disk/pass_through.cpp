@@ -30,6 +30,22 @@ bool fits(std::size_t offset, std::size_t length, std::size_t total) {
     return offset <= total && length <= total - offset;
 }
 
+Direction direction_of(UCHAR data_in) {
+    switch (data_in) {
+        case SCSI_IOCTL_DATA_OUT: return Direction::Out;
+        case SCSI_IOCTL_DATA_IN: return Direction::In;
+        default: return Direction::Unspecified;
+    }
+}
+
+bool may_go_out(Direction direction) {
+    return direction == Direction::Out || direction == Direction::Unspecified;
+}
+
+bool may_come_in(Direction direction) {
+    return direction == Direction::In || direction == Direction::Unspecified;
+}
+
 NTSTATUS prepare(const Common& from, Disk& disk, Request& request) {
     const bool unaligned_direction = from.data_in > SCSI_IOCTL_DATA_UNSPECIFIED;
     if (from.cdb_length == 0 || from.cdb_length > sizeof from.cdb || unaligned_direction)
@@ -42,8 +58,7 @@ NTSTATUS prepare(const Common& from, Disk& disk, Request& request) {
     std::memcpy(request.cdb, from.cdb, from.cdb_length);
     request.timeout_seconds = from.timeout != 0 ? from.timeout : 60;
     request.data_length = from.data_length;
-    if (from.data_length != 0)
-        request.direction = from.data_in == SCSI_IOCTL_DATA_OUT ? Direction::Out : Direction::In;
+    if (from.data_length != 0) request.direction = direction_of(from.data_in);
     return STATUS_SUCCESS;
 }
 
@@ -81,19 +96,21 @@ NTSTATUS buffered(Disk& disk, PIRP irp) {
     Request request;
     const NTSTATUS valid = prepare(common_of(through), disk, request);
     if (!NT_SUCCESS(valid)) return complete(irp, valid);
-    const bool write = request.direction == Direction::Out;
+    const bool goes_out = may_go_out(request.direction);
+    const bool comes_in = may_come_in(request.direction);
     if (!fits(through.SenseInfoOffset, through.SenseInfoLength, out) ||
         (request.data_length != 0 &&
          (through.DataBufferOffset < sizeof through ||
-          !fits(through.DataBufferOffset, request.data_length, write ? in : out))) ||
+          (goes_out && !fits(through.DataBufferOffset, request.data_length, in)) ||
+          (comes_in && !fits(through.DataBufferOffset, request.data_length, out)))) ||
         (through.SenseInfoLength != 0 && through.SenseInfoOffset < sizeof through))
         return complete(irp, STATUS_INVALID_PARAMETER);
     std::vector<std::uint8_t> data(request.data_length);
-    if (write) std::memcpy(data.data(), buffer + through.DataBufferOffset, data.size());
+    if (goes_out) std::memcpy(data.data(), buffer + through.DataBufferOffset, data.size());
     request.data = data.data();
     execute(*disk.unit.adapter, request);
     std::size_t end = sizeof through;
-    if (request.direction == Direction::In && request.transferred != 0) {
+    if (comes_in && request.transferred != 0) {
         std::memcpy(buffer + through.DataBufferOffset, data.data(), request.transferred);
         end = through.DataBufferOffset + request.transferred;
     }
@@ -115,12 +132,12 @@ NTSTATUS direct(Disk& disk, PIRP irp) {
         (through.SenseInfoLength != 0 && through.SenseInfoOffset < sizeof through))
         return complete(irp, STATUS_INVALID_PARAMETER);
     std::vector<std::uint8_t> data(request.data_length);
-    if (request.direction == Direction::Out &&
+    if (may_go_out(request.direction) &&
         !host().copy_user(through.DataBuffer, data.data(), data.size(), false))
         return complete(irp, STATUS_ACCESS_VIOLATION);
     request.data = data.data();
     execute(*disk.unit.adapter, request);
-    if (request.direction == Direction::In && request.transferred != 0 &&
+    if (may_come_in(request.direction) && request.transferred != 0 &&
         !host().copy_user(through.DataBuffer, data.data(), request.transferred, true))
         return complete(irp, STATUS_ACCESS_VIOLATION);
     return give_back(irp, through, request, sizeof through);

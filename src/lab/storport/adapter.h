@@ -24,6 +24,8 @@
 
 namespace wnbd::lab {
 
+struct SrbAnswer;
+
 /// The queue of one address, whether or not a device answers there.
 struct Unit {
     Address address;
@@ -92,8 +94,8 @@ class Adapter {
     [[nodiscard]] bool choose_extended(const Request& request);
     bool attach_payload(Slot& slot);
     void take_results(Slot& slot);
-    void check_answer(const Slot& slot, std::uint8_t raw_status, std::uint8_t scsi_status,
-                      std::uint32_t transferred);
+    void check_answer(const Slot& slot, const SrbAnswer& answer);
+    void check_sense(const Slot& slot, const SrbAnswer& answer);
     void release_slot(Slot& slot);
     /// True when the request goes back into its queue rather than to its owner.
     bool retry_busy(Slot& slot, Request& request);

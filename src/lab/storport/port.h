@@ -23,7 +23,8 @@ struct Address {
     }
 };
 
-enum class Direction : std::uint8_t { None, In, Out };
+/// Unspecified: a buffer is there, and the command knows what for.
+enum class Direction : std::uint8_t { None, In, Out, Unspecified };
 
 /// Which SRB form carries the request. Adapter: the one that the adapter negotiated. Alternate: the
 /// negotiated one and, where the miniport takes both, the other one in turn.

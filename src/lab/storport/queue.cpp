@@ -147,7 +147,7 @@ bool Adapter::attach_payload(Slot& slot) {
     if (!options_.shadow_data || request.data_length == 0) return true;
     slot.shadow = shadows_.acquire(request.data_length);
     if (slot.shadow == nullptr) return false;
-    if (request.direction == Direction::Out)
+    if (request.direction == Direction::Out || request.direction == Direction::Unspecified)
         std::memcpy(slot.shadow, request.data, request.data_length);
     slot.payload = slot.shadow;
     return true;
@@ -162,8 +162,9 @@ void Adapter::issue(Slot& slot) {
     parts.extension = hw_.SrbExtensionSize != 0 ? slots_.extension(slot) : nullptr;
     parts.tag = slot.index;
     parts.flags = request.flags | SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE;
-    if (request.direction == Direction::In) parts.flags |= SRB_FLAGS_DATA_IN;
-    if (request.direction == Direction::Out) parts.flags |= SRB_FLAGS_DATA_OUT;
+    const bool either = request.direction == Direction::Unspecified;
+    if (request.direction == Direction::In || either) parts.flags |= SRB_FLAGS_DATA_IN;
+    if (request.direction == Direction::Out || either) parts.flags |= SRB_FLAGS_DATA_OUT;
     const bool mapped = config_.MapBuffers == STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE ||
                         (config_.MapBuffers != STOR_MAP_NO_BUFFERS && !is_read_or_write(request)) ||
                         request.function == SRB_FUNCTION_IO_CONTROL;
@@ -216,7 +217,7 @@ void Adapter::complete_srb(void* srb) {
 void Adapter::take_results(Slot& slot) {
     Request& request = *slot.request;
     const SrbAnswer answer = read_answer(slots_.srb(slot), slot.extended);
-    check_answer(slot, answer.raw_status, answer.scsi_status, answer.transferred);
+    check_answer(slot, answer);
     request.srb_status = answer.raw_status & SRB_STATUS_MASK;
     request.scsi_status = answer.scsi_status;
     request.transferred = std::min(answer.transferred, slot.payload_length);
@@ -228,7 +229,7 @@ void Adapter::take_results(Slot& slot) {
         std::memcpy(request.sense, slots_.sense(slot), request.sense_length);
     }
     if (slot.shadow != nullptr) {
-        if (request.direction == Direction::In)
+        if (request.direction == Direction::In || request.direction == Direction::Unspecified)
             std::memcpy(request.data, slot.shadow, request.transferred);
         else if (request.direction == Direction::Out &&
                  std::memcmp(request.data, slot.shadow, slot.payload_length) != 0)
@@ -241,27 +242,37 @@ void Adapter::take_results(Slot& slot) {
     slots_.poison(slot);
 }
 
-void Adapter::check_answer(const Slot& slot, std::uint8_t raw_status, std::uint8_t scsi_status,
-                           std::uint32_t transferred) {
+void Adapter::check_answer(const Slot& slot, const SrbAnswer& answer) {
     const Request& request = *slot.request;
     const unsigned opcode = request.function == SRB_FUNCTION_EXECUTE_SCSI ? request.cdb[0] : 0;
-    const std::uint8_t status = raw_status & SRB_STATUS_MASK;
+    const std::uint8_t status = answer.raw_status & SRB_STATUS_MASK;
     if (status == SRB_STATUS_PENDING)
         report_violation("SRB completed as PENDING", "function %02x, CDB %02x", request.function,
                          opcode);
-    if (transferred > slot.payload_length)
+    if (answer.transferred > slot.payload_length)
         report_violation("transfer length grown", "CDB %02x: %u bytes of a buffer of %u", opcode,
-                         transferred, slot.payload_length);
+                         answer.transferred, slot.payload_length);
     if (request.function != SRB_FUNCTION_EXECUTE_SCSI) return;
     // Storport sends the same SRB again.
-    if (status == SRB_STATUS_BUSY && transferred != slot.payload_length)
+    if (status == SRB_STATUS_BUSY && answer.transferred != slot.payload_length)
         report_violation("transfer length of BUSY", "CDB %02x: %u bytes instead of %u", opcode,
-                         transferred, slot.payload_length);
-    if (scsi_status == SCSISTAT_CHECK_CONDITION && status != SRB_STATUS_ERROR)
+                         answer.transferred, slot.payload_length);
+    if (answer.scsi_status == SCSISTAT_CHECK_CONDITION && status != SRB_STATUS_ERROR)
         report_violation("CHECK CONDITION without ERROR", "CDB %02x: SRB status %02x", opcode,
-                         raw_status);
-    if (scsi_status == SCSISTAT_CHECK_CONDITION && (raw_status & SRB_STATUS_AUTOSENSE_VALID) == 0)
-        report_violation("CHECK CONDITION without sense", "CDB %02x", opcode);
+                         answer.raw_status);
+    if (answer.scsi_status == SCSISTAT_CHECK_CONDITION) check_sense(slot, answer);
+}
+
+/// SenseInfoBufferLength is the room that was given; whoever fills less says how much.
+void Adapter::check_sense(const Slot& slot, const SrbAnswer& answer) {
+    constexpr unsigned head = 8;  // of sense data of either format, the last byte counts the rest
+    const unsigned opcode = slot.request->cdb[0];
+    if ((answer.raw_status & SRB_STATUS_AUTOSENSE_VALID) == 0)
+        return report_violation("CHECK CONDITION without sense", "CDB %02x", opcode);
+    const std::uint8_t* const sense = slots_.sense(slot);
+    if (answer.sense_length > head && answer.sense_length > head + sense[head - 1])
+        report_violation("sense length not told", "CDB %02x: %u bytes of a buffer of %u", opcode,
+                         head + sense[head - 1], answer.sense_length);
 }
 
 bool Adapter::retry_busy(Slot& slot, Request& request) {
