@@ -298,10 +298,33 @@ TEST(UnitCommands, RemovalAndDiagnosticsAcceptTheirDefaultsOnly) {
     EXPECT_EQ(ask({}, 1000, {0x1D, 0x04, 0, 0, 0, 0}, 0).result, is_good);
     EXPECT_EQ(ask({}, 1000, {0x1D, 0x00, 0, 0, 0, 0}, 0).result, is_good);
     EXPECT_EQ(ask({}, 1000, {0x1D, 0x20, 0, 0, 0, 0}, 0).result, is_invalid_field);
-    EXPECT_EQ(ask({}, 1000, {0x1D, 0x10, 0, 0, 8, 0}, 8).result, is_invalid_field);
-    EXPECT_EQ(ask({}, 1000, {0x1C, 0x00, 0, 0, 64, 0}, 64).result, is_invalid_field);
     EXPECT_EQ(ask({}, 1000, {0x1C, 0x01, 0x40, 0, 64, 0}, 64).result, is_invalid_field);
     EXPECT_EQ(ask({}, 1000, {0x00, 0, 0, 0, 0, 0}, 0).result, is_good);
+}
+
+TEST(UnitCommands, TheListOfDiagnosticPagesCanBeSentFor) {
+    const auto send = [](std::uint8_t byte1, Bytes list, std::uint8_t length) {
+        const Bytes cdb{0x1D, byte1, 0, 0, length, 0};
+        const Decision decision = decode({}, 1000, Command{cdb, list, list.size()});
+        if (outcome(decision) == is_good) {
+            EXPECT_EQ(std::get<Answer>(decision).transferred, length);
+        }
+        return outcome(decision);
+    };
+    EXPECT_EQ(send(0x10, {0, 0, 0, 0}, 4), is_good);
+    EXPECT_EQ(send(0x10, {0x80, 0, 0, 0}, 4), is_invalid_list) << "another page";
+    EXPECT_EQ(send(0x10, {0, 0, 0, 1}, 4), is_invalid_list) << "a page length";
+    EXPECT_EQ(send(0x10, {0, 0, 0, 0}, 3), is_list_length_error);
+    EXPECT_EQ(send(0x10, {0, 0, 0, 0, 0, 0, 0, 0}, 8), is_list_length_error);
+    EXPECT_EQ(send(0x10, {0, 0, 0}, 4), is_invalid_field) << "more than the buffer holds";
+    EXPECT_EQ(send(0x00, {0, 0, 0, 0}, 4), is_invalid_field) << "a vendor's own format";
+    EXPECT_EQ(send(0x14, {0, 0, 0, 0}, 4), is_invalid_field) << "with the self-test";
+    for (const std::uint8_t page_code_valid : {0, 1}) {
+        const Ran ran = ask({}, 1000, {0x1C, page_code_valid, 0, 0, 64, 0}, 64);
+        EXPECT_EQ(ran.result, is_good);
+        EXPECT_EQ(Bytes(ran.data.begin(), ran.data.begin() + 5), (Bytes{0, 0, 0, 1, 0}));
+        EXPECT_EQ(ran.transferred, 5U);
+    }
 }
 
 }  // namespace

@@ -49,20 +49,32 @@ Decision decode_prevent_allow_medium_removal(const Context& context) noexcept {
     return prevent <= 1 ? good() : invalid_field();  // the rest is obsolete, for media changers
 }
 
-// SPC-4, SEND DIAGNOSTIC: the default self-test, which every device server must accept. There is no
-// hardware of ours that it could try.
+// SPC-4, SEND DIAGNOSTIC: the default self-test, which every device server must accept, though
+// there is no hardware of ours that it could try; and the request for the one diagnostic page, the
+// list of them.
 Decision decode_send_diagnostic(const Context& context) noexcept {
     constexpr std::uint8_t self_test_code = 0xE0;
+    constexpr std::uint8_t page_format = 0x10;
+    constexpr std::uint8_t self_test = 0x04;
+    constexpr std::size_t page_length = 4;  // this page's, which says nothing but its code
     if ((context.cdb[1] & self_test_code) != 0) return invalid_field();
-    if (context.field<std::uint16_t>(3) != 0) return invalid_field();  // no page to receive
-    return good();
+    const std::size_t length = context.field<std::uint16_t>(3);
+    if (length == 0) return good();
+    const bool is_page = (context.cdb[1] & (page_format | self_test)) == page_format;
+    if (!is_page || length > context.buffer().size()) return invalid_field();
+    if (length != page_length) return illegal(AdditionalSense::parameter_list_length_error);
+    const auto page = context.buffer().first(length);
+    if (page[0] != 0 || load_big_endian<std::uint16_t>(page.data() + 2) != 0)
+        return illegal(AdditionalSense::invalid_field_in_parameter_list);
+    return good(length);
 }
 
 // SPC-4, RECEIVE DIAGNOSTIC RESULTS: the list of diagnostic pages holds itself alone. Without PCV
-// the page would be the one that a SEND DIAGNOSTIC asked for, and none can.
+// it is the page that a SEND DIAGNOSTIC asked for, which can have been no other.
 Decision decode_receive_diagnostic_results(const Context& context) noexcept {
     constexpr std::uint8_t page_code_valid = 0x01;
-    if ((context.cdb[1] & page_code_valid) == 0 || context.cdb[2] != 0) return invalid_field();
+    const bool names_page = (context.cdb[1] & page_code_valid) != 0;
+    if (names_page && context.cdb[2] != 0) return invalid_field();
     ByteWriter out(context.room(context.field<std::uint16_t>(3)));
     out.big_endian<std::uint16_t>(0);
     out.big_endian<std::uint16_t>(1);
