@@ -20,7 +20,7 @@ option(WNBD_FUZZ "Build the fuzzers (clang)" OFF)
 
 # Lines are what a back trace needs; all else that -g writes takes a quarter of the compiler's time. The
 # sanitizers' own advice is -O1, which takes less again.
-if(WNBD_KIND STREQUAL "native")
+if(NOT WNBD_KIND STREQUAL "driver")
   foreach(language C CXX)
     if(WNBD_SANITIZE)
       set(CMAKE_${language}_FLAGS_RELWITHDEBINFO "-O1 -g1 -DNDEBUG")
@@ -61,14 +61,25 @@ if(WNBD_KIND STREQUAL "native")
   enable_testing()
 endif()
 
-# wnbd_unit_test(<name> SOURCES <x_test.cpp>... [LIBRARIES <target>...])
+# wnbd_quickly_compiled(<target>)
+# For what takes no time worth optimising, as a test's own code: optimising it takes half of the compiler's.
+function(wnbd_quickly_compiled target)
+  target_compile_options(${target} PRIVATE -O0)
+endfunction()
+
+# wnbd_unit_test(<name> [ONE_THREAD] [OPTIMIZED] SOURCES <x_test.cpp>... [LIBRARIES <target>...])
 # A native test program. Tests lie beside the code they test; in other kinds of build this does nothing.
+# ONE_THREAD: nothing in it starts a thread, so that the thread sanitizer has nothing to find there.
+# OPTIMIZED: the test itself computes much.
 function(wnbd_unit_test name)
-  if(NOT WNBD_KIND STREQUAL "native")
+  cmake_parse_arguments(arg "ONE_THREAD;OPTIMIZED" "" "SOURCES;LIBRARIES" ${ARGN})
+  if(NOT WNBD_KIND STREQUAL "native" OR (arg_ONE_THREAD AND WNBD_SANITIZE STREQUAL "thread"))
     return()
   endif()
-  cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
+  if(NOT arg_OPTIMIZED)
+    wnbd_quickly_compiled(${name})
+  endif()
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gmock GTest::gtest_main Threads::Threads)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 300)

@@ -20,7 +20,7 @@ stage_windows() {
     build_shipped && python3 -m unittest discover -s tests/driver -t . -v &&
         ctest --test-dir build/windows --output-on-failure
 }
-stage_client() { build native wnbd-client && python3 -m unittest discover -s tests/client -t . -v; }
+stage_client() { build native wnbd-client && build_shipped && test_modules tests/client/test_*.py; }
 stage_package() {
     bash scripts/package.sh && python3 -m unittest discover -s tests/package -t . -v
 }
