@@ -3,7 +3,6 @@
 // caller's OVERLAPPED the buffer must live until the operation ends, and somebody must take the
 // request out of it then: this file's PendingFetch does.
 #include <atomic>
-#include <memory>
 #include <new>
 
 #include "libwnbd/device_control.h"
@@ -26,10 +25,15 @@ class PendingFetch {
         : command_(command), request_(request), callers_(callers) {
         own_.hEvent = event_.get();
     }
+    PendingFetch(const PendingFetch&) = delete;
+    PendingFetch& operator=(const PendingFetch&) = delete;
 
-    /// ERROR_IO_PENDING: it frees itself at its end. Anything else: it has ended.
+    /// ERROR_IO_PENDING: the pool's thread is a user, too. Anything else: it has ended.
     DWORD start(HANDLE adapter) noexcept {
         if (!event_.valid()) return ERROR_NO_SYSTEM_RESOURCES;
+        // Had before the driver is asked, for what it is asked is not easily taken back.
+        wait_ = CreateThreadpoolWait(&PendingFetch::ended, this, nullptr);
+        if (wait_ == nullptr) return ERROR_NO_SYSTEM_RESOURCES;
         const HANDLE callers_event = event_of_caller();
         ResetEvent(callers_event);
         callers_->Internal = status_pending;
@@ -42,23 +46,25 @@ class PendingFetch {
         }
         const DWORD error = last_error();
         if (error != ERROR_IO_PENDING) return error;
-        // From the registration on, `this` belongs to the pool's thread.
-        HANDLE unused_wait = nullptr;
-        if (RegisterWaitForSingleObject(&unused_wait, event_.get(), &PendingFetch::ended, this,
-                                        INFINITE, WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD))
-            return ERROR_IO_PENDING;
-        // No thread to be had: take the fetch back, it must not end in freed memory.
-        const DWORD cause = last_error();
-        CancelIoEx(adapter, &own_);
-        if (!GetOverlappedResult(adapter, &own_, &returned, TRUE)) return cause;
-        complete_callers();
-        return ERROR_SUCCESS;
+        ++users_;
+        SetThreadpoolWait(wait_, event_.get(), nullptr);
+        return ERROR_IO_PENDING;
+    }
+
+    /// The last user takes it down: who started it, or the thread that saw its end.
+    void leave() noexcept {
+        if (--users_ == 0) delete this;
     }
 
   private:
-    static VOID CALLBACK ended(PVOID context, BOOLEAN) {
-        const std::unique_ptr<PendingFetch> fetch(static_cast<PendingFetch*>(context));
+    ~PendingFetch() {
+        if (wait_ != nullptr) CloseThreadpoolWait(wait_);
+    }
+
+    static VOID CALLBACK ended(PTP_CALLBACK_INSTANCE, PVOID context, PTP_WAIT, TP_WAIT_RESULT) {
+        auto* const fetch = static_cast<PendingFetch*>(context);
         fetch->complete_callers();
+        fetch->leave();
     }
 
     [[nodiscard]] HANDLE event_of_caller() const noexcept {
@@ -81,7 +87,9 @@ class PendingFetch {
     PWNBD_IO_REQUEST request_;
     LPOVERLAPPED callers_;
     UniqueHandle event_{CreateEventW(nullptr, TRUE, FALSE, nullptr)};
+    PTP_WAIT wait_ = nullptr;
     OVERLAPPED own_{};
+    std::atomic<int> users_{1};
 };
 
 DWORD fetch_and_wait(HANDLE adapter, WNBD_IOCTL_FETCH_REQ_COMMAND& command,
@@ -116,7 +124,6 @@ extern "C" DWORD WnbdIoctlFetchRequest(HANDLE Adapter, WNBD_CONNECTION_ID Connec
     auto* const fetch = new (std::nothrow) PendingFetch(command, Request, Overlapped);
     if (fetch == nullptr) return ERROR_NOT_ENOUGH_MEMORY;
     const DWORD error = fetch->start(Adapter);
-    // A pending one frees itself at its end.
-    if (error != ERROR_IO_PENDING) delete fetch;
+    fetch->leave();
     return error;
 }
