@@ -118,18 +118,30 @@ class Install(InstallLab):
             self.lab.client("uninstall-driver").check()
             self.assert_nothing_is_left()
 
-    def test_nodes_left_by_others_are_cleaned_up(self):
+    def add_node(self, number, hardware_id):
+        key = rf"{NODES}\SCSIADAPTER\{number}"
+        for name, kind, value in (("HardwareID", "REG_MULTI_SZ", hardware_id),
+                                  ("Class", "REG_SZ", "SCSIAdapter"),
+                                  ("ClassGUID", "REG_SZ", "{4D36E97B-E325-11CE-BFC1-08002BE10318}")):
+            self.reg("add", key, "/v", name, "/t", kind, "/d", value, "/f").check_returncode()
+        return key
+
+    def test_nodes_left_behind_are_cleaned_up_and_other_drivers_stay(self):
         for number in ("0007", "0009"):
-            key = rf"{NODES}\SCSIADAPTER\{number}"
-            for name, kind, value in (("HardwareID", "REG_MULTI_SZ", r"root\wnbd"),
-                                      ("Class", "REG_SZ", "SCSIAdapter"),
-                                      ("ClassGUID", "REG_SZ", "{4D36E97B-E325-11CE-BFC1-08002BE10318}")):
-                self.reg("add", key, "/v", name, "/t", kind, "/d", value, "/f")
+            self.add_node(number, r"root\wnbd")
         self.assertEqual(len(self.nodes()), 2)
+        others_node = self.add_node("0042", r"root\wnbx")
+        others_package = self.lab.prefix / "drive_c/windows/inf/oem7.inf"
+        self.addCleanup(others_package.unlink, missing_ok=True)
+        others_package.write_text('[Version]\r\nSignature="$WINDOWS NT$"\r\nCatalogFile=wnbx.cat\r\n',
+                                  encoding="ascii")
         self.lab.install()
         self.assertEqual(len(self.nodes()), 1)
         self.lab.client("uninstall-driver").check()
+        self.assertTrue(others_package.exists())
+        others_package.unlink()
         self.assert_nothing_is_left()
+        self.assertEqual(self.reg("delete", others_node, "/f").returncode, 0, "another driver's node")
 
     def test_windows_before_1809_is_refused_and_1809_is_not(self):
         for build in ("17134", "17762"):

@@ -99,14 +99,20 @@ class Serving(unittest.TestCase):
 
     def test_a_file_backend_keeps_what_was_flushed(self):
         path = self.work / "backing"
-        child, drive = self.lab.map("file", "--file", self.lab.windows_path(path), "--disk-size",
-                                    32 * MIB)
-        data = os.urandom(MIB)
-        self.lab.disktool("write", drive, self.file_of(data), "--offset", 5 * MIB,
-                          "--flush").check()
-        self.assertEqual(path.read_bytes()[5 * MIB:6 * MIB], data)
+        file = ("--file", self.lab.windows_path(path))
+        child, drive = self.lab.map("file", *file, "--disk-size", 5 * 1024 * MIB)
+        # Below and above 4 GiB, where offsets take more than 32 bits.
+        blocks = {offset: os.urandom(MIB) for offset in (5 * MIB, 4101 * MIB)}
+        for offset, data in blocks.items():
+            self.lab.disktool("write", drive, self.file_of(data), "--offset", offset, "--flush").check()
+        with open(path, "rb") as kept:
+            for offset, data in blocks.items():
+                self.assertEqual(os.pread(kept.fileno(), MIB, offset), data, offset)
+                self.assertEqual(self.read_back(drive, offset, MIB, "--unbuffered"), data, offset)
+        # Nobody else writes to it meanwhile.
+        self.assertEqual(self.lab.client("map", "other", *file).code, 161)  # ERROR_BAD_PATHNAME
         self.unmap("file", child)
-        self.assertEqual(path.stat().st_size, 32 * MIB)
+        self.assertEqual(path.stat().st_size, 5 * 1024 * MIB)
 
     def test_a_read_only_export_refuses_writes(self):
         with Nbdkit("-r", "memory", "16M") as server:

@@ -116,6 +116,7 @@ void each_option_governs_its_sink(Client& client) {
     provoke_warning(client);
     claim(take_debug_lines().empty(), "DbgPrintEnabled off: nothing at the debugger");
     claim(take_events(etw::system_log).size() == 1, "the System log gets it again");
+    claim(take_events("trace").empty(), "and the trace does not");
     option(client, L"DbgPrintEnabled", 1);
     option(client, L"WppLoggingEnabled", 1);
     option(client, L"LogLevel", 0, false);

@@ -20,6 +20,7 @@ using namespace wnbd::test;
 using wnbd::lab::Address;
 using wnbd::lab::Direction;
 using wnbd::lab::SrbForm;
+namespace kernel = wnbd::lab::kernel;
 namespace os = wnbd::lab::os;
 namespace port = wnbd::lab;
 
@@ -435,6 +436,36 @@ void expect_limits(const char* what, ULONG adapter, ULONG unit) {
           config.MaxNumberOfIO, config.MaxIOsPerLun, config.InitialLunQueueDepth, adapter, unit);
 }
 
+/// Whatever is missing at an adapter's start: what was made before goes again, as unloading checks.
+void an_adapter_that_cannot_start_leaves_nothing(Lab& lab) {
+    for (std::uint64_t nth = 1; nth <= 4; ++nth) {
+        claim(lab.host().stop_adapter(), "the adapter can go: %s", lab.host().error().c_str());
+        kernel::FaultPlan plan;
+        plan.pool_fail_at = nth;
+        kernel::set_fault_plan(plan);
+        const bool started = lab.host().start_adapter();
+        kernel::set_fault_plan({});
+        claim(!started || nth > 2, "the adapter starts without allocation %llu",
+              static_cast<unsigned long long>(nth));
+        if (!started)
+            claim(lab.host().start_adapter(), "it starts later: %s", lab.host().error().c_str());
+    }
+}
+
+extern "C" ULONG NTAPI refuse_initialization(PVOID, PVOID, HW_INITIALIZATION_DATA*, PVOID) {
+    return static_cast<ULONG>(STATUS_INSUFFICIENT_RESOURCES);
+}
+
+/// load() checks that nothing is left of a driver that did not come up.
+void a_driver_that_storport_refuses_leaves_nothing(const char* driver) {
+    process::DriverHost host;
+    const bool loaded = host.load(driver, L"wnbd", [](std::string_view, std::string_view) {
+        return reinterpret_cast<void*>(&refuse_initialization);
+    });
+    claim(!loaded && host.error().find("c000009a") != std::string::npos, "DriverEntry: %s",
+          host.error().c_str());
+}
+
 /// Last: the adapter is another one afterwards.
 void limits_are_those_of_the_options(Lab& lab) {
     set_option(L"MaxIOReqPerAdapter", 600, true);
@@ -502,10 +533,12 @@ int main(int argc, char** argv) {
     a_removed_device_is_forgotten(lab);
     a_surprise_takes_the_disk_away_at_once(lab);
     a_disk_that_nobody_serves_goes(lab);
+    an_adapter_that_cannot_start_leaves_nothing(lab);
     limits_are_those_of_the_options(lab);
     claim(lab.stop(), "the driver unloads: %s", lab.error().c_str());
     what_does_not_fit_is_busy(argv[1]);
     a_surprise_ends_it(argv[1]);
     a_buffer_that_cannot_be_mapped_fails_its_request(argv[1]);
+    a_driver_that_storport_refuses_leaves_nothing(argv[1]);
     return process::exit_code(report("storport_test"));
 }

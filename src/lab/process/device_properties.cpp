@@ -93,8 +93,10 @@ NTSTATUS NTAPI lab_IoRegisterDeviceInterface(PDEVICE_OBJECT pdo, const GUID* int
     }
     const std::size_t bytes = (path.size() + 1) * sizeof(WCHAR);
     // The caller frees it with RtlFreeUnicodeString: it is the driver's from here on.
-    auto* const buffer = static_cast<PWSTR>(
-        kernel::pool_allocate(bytes, 0x206F6944, kernel::is_driver(__builtin_return_address(0))));
+    const bool by_driver = kernel::is_driver(__builtin_return_address(0));
+    if (by_driver && kernel::should_fail(kernel::FaultPoint::pool))
+        return STATUS_INSUFFICIENT_RESOURCES;
+    auto* const buffer = static_cast<PWSTR>(kernel::pool_allocate(bytes, 0x206F6944, by_driver));
     if (buffer == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
     std::memcpy(buffer, path.c_str(), bytes);
     link->Buffer = buffer;
