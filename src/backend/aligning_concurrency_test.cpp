@@ -187,6 +187,7 @@ TEST(AligningBackend, LongChangesAmongShortOnesAllEnd) {
         ++over;
     };
     std::vector<std::thread> threads;
+    threads.reserve(threads_max);
     for (unsigned index = 0; index < threads_max; ++index)
         threads.emplace_back(work, index);
     for (auto& thread : threads)

@@ -255,8 +255,9 @@ void ClientShell::close(bool flush) noexcept {
     if (attempt_ != nullptr) attempt_->abandon();
     changed_.notify_all();
     lock.unlock();
-    keeper_.join();
-    dialler_.join();
+    // Some are missing where begin() could not start them.
+    if (keeper_.joinable()) keeper_.join();
+    if (dialler_.joinable()) dialler_.join();
     for (auto& reader : readers_)
         if (reader.thread.joinable()) reader.thread.join();
     // Whoever completed it last has left by now.

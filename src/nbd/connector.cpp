@@ -22,9 +22,10 @@ Result<std::string, Fault> Connector::secure(std::unique_ptr<Stream>& stream,
                                              const Address& address,
                                              const NegotiationLimits& limits,
                                              Attempt& attempt) const {
-    attempt.watch(stream.get());
-    auto secured = TlsStream::open(std::move(stream), credentials_, address.host, limits.deadline);
-    attempt.watch(nullptr);
+    auto secured = [&] {
+        const Attempt::Watch watch(attempt, *stream);
+        return TlsStream::open(std::move(stream), credentials_, address.host, limits.deadline);
+    }();
     if (!secured) return Failure{secured.error()};
     auto session = secured.value()->description();
     stream = std::move(secured.value());

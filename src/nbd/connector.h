@@ -46,12 +46,25 @@ class Attempt {
 
   private:
     friend class Connector;
-    /// The stream whose waiting abandon() ends; nullptr: none.
-    void watch(Stream* stream) noexcept {
-        const std::lock_guard lock(lock_);
-        stream_ = stream;
-        if (stream_ != nullptr && abandoned_) stream_->wake();
-    }
+    /// The stream whose waiting abandon() ends, for as long as this lives: an exception ends it,
+    /// too.
+    class Watch {
+      public:
+        Watch(Attempt& attempt, Stream& stream) noexcept : attempt_(attempt) {
+            const std::lock_guard lock(attempt_.lock_);
+            attempt_.stream_ = &stream;
+            if (attempt_.abandoned_) stream.wake();
+        }
+        Watch(const Watch&) = delete;
+        Watch& operator=(const Watch&) = delete;
+        ~Watch() {
+            const std::lock_guard lock(attempt_.lock_);
+            attempt_.stream_ = nullptr;
+        }
+
+      private:
+        Attempt& attempt_;
+    };
 
     Dialer dialer_;
     std::string pinned_;

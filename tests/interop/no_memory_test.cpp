@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A client that gets no memory while its server is away goes on trying.
+// A client that gets no memory while its server is away goes on trying; one that gets none when it
+// is opened leaves nothing behind.
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "nbd/client_shell.h"
@@ -70,6 +74,69 @@ TEST(NoMemory, AttemptsFailAndTheNextOneThatGetsSomeDoesNot) {
     exempt_this_thread(false);
     shell.observe(nullptr);
     shell.close(false);
+}
+
+TEST(NoMemory, WhatCannotBeOpenedIsGoneAgain) {
+    const TemporaryDirectory folder;
+    const auto socket = folder.file("socket");
+    const ServerProcess server({"nbdkit", "-f", "-U", socket, "memory", "1M"}, socket,
+                               std::uint16_t{0});
+    const nbd::ClientOptions options{.addresses = {{.socket_path = socket}}, .connections = 1};
+    unsigned failed = 0;
+    bool refused = true;
+    for (std::int64_t before = 0; refused; ++before) {
+        std::unique_ptr<nbd::ClientShell> shell;
+        refuse_allocation_after(before);
+        try {
+            auto opened = nbd::ClientShell::open(options);
+            if (opened) shell = std::move(opened.value());
+        } catch (const std::exception&) {
+            shell.reset();
+        }
+        refused = allocation_was_refused();
+        refuse_no_allocation();
+        if (shell == nullptr) ++failed;
+    }
+    EXPECT_GT(failed, 10U);
+}
+
+// The attempt outlives its stream: whoever closes the client tells it to give up.
+TEST(NoMemory, AnAttemptThatFailedInItsTlsLetsGoOfItsStream) {
+    // What was given back is no vtable any more.
+    ASSERT_EQ(::mallopt(M_PERTURB, 0xA5), 1);
+    const TemporaryDirectory folder;
+    const auto socket = folder.file("socket");
+    const auto keys = folder.file("keys.psk");
+    std::ofstream(keys) << "alice:" << std::string(64, '7') << "\n";
+    const ServerProcess server(
+        {"nbdkit", "-f", "-U", socket, "--tls=require", "--tls-psk=" + keys, "memory", "1M"},
+        socket, std::uint16_t{0});
+    nbd::ClientOptions options{.addresses = {{.socket_path = socket}}, .connections = 2};
+    options.tls.mode = nbd::TlsMode::require;
+    options.tls.psk_file = keys;
+    options.tls.psk_user = "alice";
+    exempt_this_thread(true);
+    // Nobody but the threads of the client, which open the second connection; and only its large
+    // buffers, because GnuTLS's arithmetic ends a process that it gets no memory in.
+    constexpr std::size_t large = 64U << 10;  // bytes
+    unsigned failed = 0;
+    bool refused = true;
+    for (std::int64_t before = 0; refused; ++before) {
+        refuse_allocation_after(before, large);
+        auto opened = nbd::ClientShell::open(options);
+        ASSERT_TRUE(opened.ok()) << nbd::describe(opened.error());
+        auto& shell = *opened.value();
+        EXPECT_TRUE(wait_until(
+            [&] { return shell.status().connections == 2 || allocation_was_refused(); }));
+        std::this_thread::sleep_for(2ms);
+        refused = allocation_was_refused();
+        refuse_no_allocation();
+        if (shell.status().connections == 1) ++failed;
+        shell.close(false);
+    }
+    exempt_this_thread(false);
+    (void)::mallopt(M_PERTURB, 0);
+    EXPECT_GT(failed, 0U);
 }
 
 }  // namespace
