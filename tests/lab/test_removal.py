@@ -32,6 +32,16 @@ class Removal(unittest.TestCase):
                                "--soft-disconnect-timeout", timeout,
                                "--soft-disconnect-retry-interval", 1, *options)
 
+    def start_retrying(self, name, interval):
+        """An unmap that was vetoed once and goes on."""
+        retrying = self.lab.start("wnbd-client.exe", "unmap", name, "--debug",
+                                  "--no-hard-disconnect-fallback", "--soft-disconnect-timeout", 60,
+                                  "--soft-disconnect-retry-interval", interval)
+        while "vetoed" not in retrying.output():
+            self.assertIsNone(retrying.poll(), retrying.output())
+            time.sleep(0.05)
+        return retrying
+
     def assert_gone(self, name, child):
         self.assertEqual(child.wait(timeout=60), 0, child.output())
         self.assertIsNone(self.lab.disk_number(name))
@@ -48,12 +58,7 @@ class Removal(unittest.TestCase):
         self.assertIn("Close the programs that use the disk", plain)
         self.assertIsNotNone(self.lab.disk_number("used"), "it was removed all the same")
         # The same call succeeds as soon as nobody objects any more.
-        retrying = self.lab.start("wnbd-client.exe", "unmap", "used", "--debug",
-                                  "--no-hard-disconnect-fallback", "--soft-disconnect-timeout", 60,
-                                  "--soft-disconnect-retry-interval", 1)
-        while "vetoed" not in retrying.output():
-            self.assertIsNone(retrying.poll(), retrying.output())
-            time.sleep(0.05)
+        retrying = self.start_retrying("used", 1)
         holder.kill()
         self.assertEqual(retrying.wait(timeout=60), 0, retrying.output())
         self.assert_gone("used", child)
@@ -81,6 +86,18 @@ class Removal(unittest.TestCase):
             told.check()
             self.assert_gone("early", child)
         self.lab.client("ping").check()
+
+    def test_a_removal_that_waits_leaves_a_newer_disk_of_its_name_alone(self):
+        old, drive = self.lab.map("next", "--memory", "8M")
+        self.hold(drive)
+        retrying = self.start_retrying("next", 4)
+        self.lab.client("unmap", "next", "--hard-disconnect").check()
+        self.assertEqual(old.wait(timeout=60), 0, old.output())
+        new, _drive = self.lab.map("next", "--memory", "16M")
+        self.assertEqual(retrying.wait(timeout=60), 0, retrying.output())
+        self.assertIn("32768", self.lab.client("show", "next").check().stdout)
+        self.lab.client("unmap", "next").check()
+        self.assert_gone("next", new)
 
     def test_an_old_daemon_leaves_a_newer_disk_of_its_name_alone(self):
         with Nbdkit("memory", "8M") as server:
