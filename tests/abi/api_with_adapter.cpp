@@ -3,6 +3,7 @@
 // disks' user, too. Prints what is wrong; exits 0 when nothing is.
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -34,7 +35,8 @@ struct Store {
     bool fail_writes = false;
     // What the callbacks have seen, for the counters to agree with.
     std::atomic<UINT64> reads{0}, blocks_read{0}, writes{0}, blocks_written{0}, failed{0};
-    std::atomic<UINT64> flushes{0};
+    std::atomic<UINT64> flushes{0}, forced_reads{0}, forced_writes{0};
+    std::vector<WNBD_UNMAP_DESCRIPTOR> unmapped;
     std::atomic<DWORD> wait_in_callback{0};
 };
 
@@ -44,12 +46,14 @@ Store& store_of(PWNBD_DISK disk) {
     return *static_cast<Store*>(context);
 }
 
-VOID serve_read(PWNBD_DISK disk, UINT64 handle, PVOID, UINT64 address, UINT32 count, BOOLEAN) {
+VOID serve_read(PWNBD_DISK disk, UINT64 handle, PVOID, UINT64 address, UINT32 count,
+                BOOLEAN forced) {
     WNBD_IO_RESPONSE response{};
     response.RequestHandle = handle;
     response.RequestType = WnbdReqTypeRead;
     Store& store = store_of(disk);
     ++store.reads;
+    if (forced) ++store.forced_reads;
     store.blocks_read += count;
     store.wait_in_callback = WnbdWaitDispatcher(disk);
     WnbdSendResponse(disk, &response, store.bytes.data() + address * block_size,
@@ -57,12 +61,13 @@ VOID serve_read(PWNBD_DISK disk, UINT64 handle, PVOID, UINT64 address, UINT32 co
 }
 
 VOID serve_write(PWNBD_DISK disk, UINT64 handle, PVOID data, UINT64 address, UINT32 count,
-                 BOOLEAN) {
+                 BOOLEAN forced) {
     WNBD_IO_RESPONSE response{};
     response.RequestHandle = handle;
     response.RequestType = WnbdReqTypeWrite;
     Store& store = store_of(disk);
     ++store.writes;
+    if (forced) ++store.forced_writes;
     store.blocks_written += count;
     if (store.fail_writes) {
         ++store.failed;
@@ -70,6 +75,23 @@ VOID serve_write(PWNBD_DISK disk, UINT64 handle, PVOID data, UINT64 address, UIN
     } else {
         std::memcpy(store.bytes.data() + address * block_size, data, count * block_size);
     }
+    WnbdSendResponse(disk, &response, nullptr, 0);
+}
+
+VOID serve_flush(PWNBD_DISK disk, UINT64 handle, UINT64, UINT32) {
+    WNBD_IO_RESPONSE response{};
+    response.RequestHandle = handle;
+    response.RequestType = WnbdReqTypeFlush;
+    ++store_of(disk).flushes;
+    WnbdSendResponse(disk, &response, nullptr, 0);
+}
+
+VOID serve_unmap(PWNBD_DISK disk, UINT64 handle, PWNBD_UNMAP_DESCRIPTOR ranges, UINT32 count) {
+    WNBD_IO_RESPONSE response{};
+    response.RequestHandle = handle;
+    response.RequestType = WnbdReqTypeUnmap;
+    Store& store = store_of(disk);
+    store.unmapped.insert(store.unmapped.end(), ranges, ranges + count);
     WnbdSendResponse(disk, &response, nullptr, 0);
 }
 
@@ -114,11 +136,12 @@ DWORD wait_for_number(const char* name) {
 }
 
 /// Reads or writes at a position; returns the error.
-DWORD transfer(DWORD number, bool write, UINT64 position, std::vector<UINT8>& data) {
+DWORD transfer(DWORD number, bool write, UINT64 position, std::vector<UINT8>& data,
+               DWORD flags = 0) {
     const std::string path = "\\\\.\\PhysicalDrive" + std::to_string(number);
-    const HANDLE drive =
-        CreateFileA(path.c_str(), GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE,
-                    nullptr, OPEN_EXISTING, FILE_FLAG_OVERLAPPED | FILE_FLAG_NO_BUFFERING, nullptr);
+    const HANDLE drive = CreateFileA(
+        path.c_str(), GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr,
+        OPEN_EXISTING, FILE_FLAG_OVERLAPPED | FILE_FLAG_NO_BUFFERING | flags, nullptr);
     if (drive == INVALID_HANDLE_VALUE) return GetLastError();
     OVERLAPPED where{};
     where.Offset = static_cast<DWORD>(position);
@@ -199,6 +222,59 @@ HANDLE open_drive(DWORD number, DWORD access) {
     const std::string path = "\\\\.\\PhysicalDrive" + std::to_string(number);
     return CreateFileA(path.c_str(), access, FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr,
                        OPEN_EXISTING, 0, nullptr);
+}
+
+bool trim(HANDLE drive, UINT64 position, UINT64 length) {
+    struct {
+        DEVICE_MANAGE_DATA_SET_ATTRIBUTES head;
+        DEVICE_DATA_SET_RANGE range;
+    } request{};
+    request.head.Size = sizeof(request.head);
+    request.head.Action = DeviceDsmAction_Trim;
+    request.head.DataSetRangesOffset = offsetof(decltype(request), range);
+    request.head.DataSetRangesLength = sizeof(request.range);
+    request.range.StartingOffset = static_cast<LONGLONG>(position);
+    request.range.LengthInBytes = length;
+    DWORD returned = 0;
+    return DeviceIoControl(drive, IOCTL_STORAGE_MANAGE_DATA_SET_ATTRIBUTES, &request,
+                           sizeof(request), nullptr, 0, &returned, nullptr) != FALSE;
+}
+
+void what_is_forced_flushed_and_unmapped_is_told() {
+    Store store;
+    WNBD_PROPERTIES properties = properties_of("api-told");
+    properties.Flags.FlushSupported = 1;
+    properties.Flags.FUASupported = 1;
+    properties.Flags.UnmapSupported = 1;
+    properties.MaxUnmapDescCount = 1;
+    const WNBD_INTERFACE all = {serve_read, serve_write, serve_flush, serve_unmap,
+                                nullptr,    nullptr,     {}};
+    PWNBD_DISK disk = nullptr;
+    EXPECT(WnbdCreate(&properties, const_cast<PWNBD_INTERFACE>(&all), &store, &disk),
+           ERROR_SUCCESS);
+    EXPECT(WnbdStartDispatcher(disk, 1), ERROR_SUCCESS);
+    const DWORD number = wait_for_number("api-told");
+    std::vector<UINT8> block(block_size);
+    EXPECT(transfer(number, true, 0, block), ERROR_SUCCESS);
+    EXPECT(store.forced_writes, 0);
+    EXPECT(transfer(number, true, 0, block, FILE_FLAG_WRITE_THROUGH), ERROR_SUCCESS);
+    EXPECT(store.forced_writes, 1);
+    EXPECT(store.writes, 2);
+    const HANDLE drive = open_drive(number, GENERIC_READ | GENERIC_WRITE);
+    const UINT64 flushes = store.flushes;
+    EXPECT(FlushFileBuffers(drive), TRUE);
+    EXPECT(store.flushes, flushes + 1);
+    EXPECT(trim(drive, 24 * block_size, 40 * block_size), true);
+    EXPECT(store.unmapped.size(), 1);
+    if (!store.unmapped.empty()) {
+        EXPECT(store.unmapped[0].BlockAddress, 24);
+        EXPECT(store.unmapped[0].BlockCount, 40);
+    }
+    CloseHandle(drive);
+    WNBD_REMOVE_OPTIONS options = hard();
+    EXPECT(WnbdStopDispatcher(disk, &options), ERROR_SUCCESS);
+    EXPECT(WnbdWaitDispatcher(disk), ERROR_SUCCESS);
+    WnbdClose(disk);
 }
 
 void what_nobody_serves_is_refused() {
@@ -528,6 +604,7 @@ VOID print_message(WnbdLogLevel level, const char* message, const char*, UINT32,
 int main() {
     WnbdSetLogger(print_message);
     serves_reads_and_writes_with_many_threads();
+    what_is_forced_flushed_and_unmapped_is_told();
     what_nobody_serves_is_refused();
     a_dispatcher_that_could_not_be_stopped_can_be_stopped_later();
     a_closed_disk_leaves_no_handle();
