@@ -94,6 +94,11 @@ Reason read_on_timeout(const UriParameter& parameter, Uri& uri) {
     return {};
 }
 
+/// "Other NBD URI query parameters".
+bool is_experimental(string_view name) {
+    return name.starts_with("x-");
+}
+
 Reason add_address(const UriParameter& parameter, const UriParts& parts, Uri& uri) {
     if (uri.addresses.size() == max_addresses)
         return "an export has at most " + std::to_string(max_addresses) + " addresses";
@@ -132,6 +137,8 @@ Reason read_parameter(const UriParameter& parameter, const UriParts& parts, Uri&
     if (name == (parts.unix_socket ? "socket" : "host")) return add_address(parameter, parts, uri);
     if (name == "socket") return "it goes with nbd+unix:// only";
     if (name == "host") return "a Unix socket takes no host";
+    // Another client's experiments are none of ours: "other" parameters are to be diagnosed.
+    if (is_experimental(name)) return {};
     if (parameter.value.find('\0') != string::npos) return "%00 is not allowed";
     if (!is_utf8(parameter.value)) return "it is not valid UTF-8";
     if (name == "connections") return read_connections(parameter, uri.connections);
@@ -182,7 +189,7 @@ Reason settle_tls(const UriParts& parts, const TlsWords& words, Uri& uri) {
 }
 
 bool repeatable(string_view name) {
-    return name == "host" || name == "socket";
+    return name == "host" || name == "socket" || is_experimental(name);
 }
 
 Result<Uri, string> give_meaning(const UriParts& parts) {

@@ -217,6 +217,17 @@ TEST(Uri, TlsParametersArrive) {
     EXPECT_THAT(bad("nbds://s/?tls-hostname"), HasSubstr("value"));
 }
 
+// "Clients SHOULD prefix experimental query parameters using x-": it is the others that are to be
+// diagnosed.
+TEST(Uri, ExperimentsOfOtherClientsAreLeftAlone) {
+    const auto uri = good("nbd://s/disk?x-colour=red&connections=2&x-colour&x-=%00%FF");
+    EXPECT_EQ(uri.addresses.at(0).export_name, "disk");
+    EXPECT_EQ(uri.connections, 2U);
+    EXPECT_EQ(uri.tls.mode, TlsMode::off);
+    for (const char* const name : {"X-colour", "x_colour", "x"})
+        EXPECT_THAT(bad(std::string("nbd://s/?") + name + "=red"), HasSubstr("it is not known"));
+}
+
 TEST(Uri, OurParametersArrive) {
     const auto uri = good(
         "nbd://s/x?connections=4&reconnect-delay=0.25&reconnect-timeout=90&on-timeout=hold&"
