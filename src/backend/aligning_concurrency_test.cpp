@@ -169,7 +169,7 @@ class Blank final : public Backend {
 // nobody may get between its refusal and its place in the line, who would wait for it for ever.
 TEST(AligningBackend, LongChangesAmongShortOnesAllEnd) {
     constexpr unsigned threads_max = 4;
-    constexpr unsigned rounds = 2'000;
+    constexpr unsigned rounds = 1'000;
     constexpr std::uint64_t long_length = 64U << 20;
     const auto disk = aligned_to(std::make_unique<Blank>(), 512);
     std::atomic<unsigned> over{0};
