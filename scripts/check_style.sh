@@ -10,7 +10,7 @@ say "clang-format over ${#sources[@]} files"
 clang-format-19 --dry-run --Werror "${sources[@]}"
 
 say "SPDX lines"
-unlicensed=$(git ls-files '*.cpp' '*.h' '*.c' '*.py' '*.sh' '*CMakeLists.txt' '*.cmake' |
+unlicensed=$(git ls-files '*.cpp' '*.h' '*.c' '*.py' '*.sh' '*CMakeLists.txt' '*.cmake' '*.md' |
     xargs grep -L 'SPDX-License-Identifier: LGPL-2.1-or-later' || true)
 [ -z "$unlicensed" ] || {
     echo "without an SPDX line: $unlicensed"
