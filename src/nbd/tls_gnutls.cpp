@@ -5,6 +5,7 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -110,6 +111,8 @@ Fault GnutlsSession::start(const std::string& hostname) {
         return failed_fault(::gnutls_strerror(error));
     const auto& settings = credentials_->settings();
     hostname_ = settings.hostname.empty() ? hostname : settings.hostname;
+    // No certificate has an address with a zone.
+    if (is_ip_address(hostname_)) hostname_.resize(std::min(hostname_.find('%'), hostname_.size()));
 
     constexpr const char* by_certificate = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
     constexpr const char* by_psk =
