@@ -101,7 +101,7 @@ class NbdInfo:
     def test_what_cannot_be_asked_is_told_in_one_line(self):
         nowhere = f"nbd://127.0.0.1:{free_port()}/"
         for words, code, says in (
-            (("http://x/",), INVALID_PARAMETER, "Invalid NBD URI"),
+            (("http://x/",), INVALID_PARAMETER, "Invalid NBD URI: http://x/: the scheme 'http' is not"),
             (("nbd://x/", "--list", "--map"), INVALID_PARAMETER, "--list cannot be combined"),
             ((nowhere,), self.no_server_code, f"Could not ask '{nowhere}': cannot connect"),
             ((nowhere, "--list"), self.no_server_code, f"Could not ask '{nowhere}': cannot connect"),

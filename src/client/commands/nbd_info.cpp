@@ -12,6 +12,7 @@
 #include "client/commands/commands.h"
 #include "client/nbd_report.h"
 #include "client/output.h"
+#include "client/server_choice.h"
 #include "client/text.h"
 #include "nbd/client_shell.h"
 #include "nbd/inquiry.h"
@@ -138,8 +139,10 @@ std::vector<std::string> contexts_of(const nbd::ClientOptions& options,
 
 DWORD run_nbd_info(const Arguments& arguments) {
     const std::string text = arguments.text("uri");
-    const auto uri = nbd::parse_uri(text);
-    if (!uri) return refuse("Invalid NBD URI: " + uri.error() + ".", ERROR_INVALID_PARAMETER);
+    const auto server = server_of_uri(text, arguments);
+    if (!server) return refuse(server.error(), ERROR_INVALID_PARAMETER);
+    const auto uri = nbd::interpret_uri(server.value());
+    if (!uri) return refuse(uri.error(), ERROR_INVALID_PARAMETER);
     const bool lists = arguments.has("list");
     const bool maps = arguments.has("map");
     if (lists && maps)
