@@ -85,7 +85,7 @@ def chunk(job, kind, payload=b"", done=True):
 
 
 def extended_replies():
-    """No server that we can record has extended headers: these are made by hand."""
+    """Only QEMU has extended headers, from 8.2 on, and for block status it uses one form: these are made by hand."""
     yield 0, chunk(0, 1, bytes(8) + bytes(512))
     yield 0, (chunk(0, 2, struct.pack(">QI", 256, 256), done=False)
               + chunk(0, 1, bytes(8) + bytes(256), done=False) + chunk(0, 0))
