@@ -51,6 +51,7 @@ Client::Client(const ClientLimits& limits, const Agreement& first, std::size_t a
       lanes_(std::clamp(limits.connections, 1U, max_connections)),
       guard_(guarding_ ? std::make_unique<WriteGuard>() : nullptr),
       size_(first.info.size),
+      wanted_max_(static_cast<unsigned>(lanes_.size())),
       address_(address),
       dialled_(address),
       recovery_(limits.reconnect, addresses, address) {

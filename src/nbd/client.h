@@ -55,6 +55,10 @@ class Client final : private ConnectionSink {
     /// A server that answers ESHUTDOWN is left, and what it sent away is kept for its successor; so
     /// often, then the request fails with that error.
     static constexpr unsigned shutdowns_max = 5;
+    /// A server may say CAN_MULTI_CONN and then not serve so many. When so many incarnations in a
+    /// row have ended with a further connection that went at once and without a word, no more are
+    /// asked for than were there before it.
+    static constexpr unsigned stillborn_max = 2;
 
     /// `first`: what the disk is built on. `addresses`: how many the export has; `address`: the one
     /// that attach() will bring the first connection of.
@@ -159,6 +163,7 @@ class Client final : private ConnectionSink {
     void finish_all(Chain& chain, Outcome outcome) noexcept;
 
     // Phases, under the state's lock.
+    void note_loss_of(unsigned index, TimePoint now) noexcept;
     void break_off(const Fault& fault, TimePoint now) noexcept;
     void end_connections(const Fault& fault, Connection::Ending how) noexcept;
     void all_detached(Chain& over) noexcept;
@@ -202,6 +207,9 @@ class Client final : private ConnectionSink {
     TimePoint join_again_{};  // not before then
     unsigned attached_ = 0;   // connections; while online the first ones
     unsigned wanted_ = 1;     // connections, of this incarnation
+    unsigned wanted_max_;     // of any: less than the lanes when the server has refused more
+    unsigned stillborn_ = 0;  // incarnations in a row that a further connection has ended so
+    TimePoint joined_at_{};   // the last further connection
     std::size_t address_;     // of this incarnation
     std::size_t dialled_;     // address of the present attempt
     Chain unanswered_;        // of this incarnation, by sequence

@@ -207,6 +207,32 @@ TEST(Client, FurtherConnectionsGoToTheServerThatTookOver) {
     EXPECT_EQ(chore.index, 1U);
 }
 
+// A server may say that it allows several connections, and end each further one.
+TEST(Client, WhatEndsEachFurtherConnectionAtOnceIsNotAskedForMoreAndMore) {
+    for (const bool says_something : {false, true}) {
+        Fixture f({.connections = 3, .reconnect = patient()});
+        for (unsigned round = 0; round < Client::stillborn_max; ++round) {
+            const auto chore = f.pass(100ms);
+            ASSERT_TRUE(chore.dial && chore.index == 1);
+            ASSERT_EQ(f.attach(1).code, FaultCode::none);
+            // A place of the second connection's, of two.
+            Job read(CommandType::read, 256U << 10);
+            f.submit(read);
+            if (says_something) {
+                ASSERT_EQ(f.serve(1).size(), 1U);
+            }
+            f.end(1);
+            f.end(0);
+            ASSERT_TRUE(f.pass(10s).dial);
+            ASSERT_EQ(f.attach(0).code, FaultCode::none);
+            f.serve();
+            EXPECT_TRUE(read.good());
+        }
+        EXPECT_EQ(f.pass(120s).dial.has_value(), says_something);
+        EXPECT_EQ(f.client.status().phase, Client::Phase::online);
+    }
+}
+
 TEST(Client, WhatACompletionSubmitsToAnotherConnectionGoesOutAtOnce) {
     Fixture f({.connections = 2, .reconnect = patient()});
     ASSERT_TRUE(f.client.look_after(f.now).dial);

@@ -59,9 +59,11 @@ Fault Client::attach(unsigned index, std::unique_ptr<Stream> stream, const Agree
             fault_ = {};
             address_ = dialled_;
             join_again_ = now;
-            wanted_ = several_allowed(agreement) ? static_cast<unsigned>(lanes_.size()) : 1;
+            wanted_ = several_allowed(agreement) ? wanted_max_ : 1;
             if (!looked_at_) looked_at_ = now;
             waiting_ &= ~offline;
+        } else {
+            joined_at_ = now;
         }
     }
     pump();
@@ -110,7 +112,10 @@ void Client::detached(unsigned index, TimePoint now) noexcept {
         stream = connection.detach([this](void* cookie) noexcept {
             unanswered_.push_back(*static_cast<Request*>(cookie));
         });
-        if (phase_ == Phase::online) break_off(fault, now);
+        if (phase_ == Phase::online) {
+            note_loss_of(index, now);
+            break_off(fault, now);
+        }
     }
     // This may take a moment, and holds up nobody. But what it has not sent must be gone before a
     // successor may be at work.
@@ -120,6 +125,14 @@ void Client::detached(unsigned index, TimePoint now) noexcept {
         if (--attached_ == 0) all_detached(over);
     }
     finish_all(over, disconnected);
+}
+
+/// The incarnation ends with this connection.
+void Client::note_loss_of(unsigned index, TimePoint now) noexcept {
+    const bool stillborn = index > 0 && !lanes_[index].connection->heard_anything() &&
+                           now - joined_at_ < Recovery::held_min;
+    stillborn_ = stillborn ? stillborn_ + 1 : 0;
+    if (stillborn_ >= stillborn_max) wanted_max_ = index;
 }
 
 /// The incarnation is over. Its connections are still read until the server ends them, or for a

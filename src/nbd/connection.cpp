@@ -48,6 +48,7 @@ void Connection::attach(std::unique_ptr<Stream> stream, const Agreement& agreeme
     heard_.store(time, std::memory_order_relaxed);
     fault_ = {};
     send_full_ = ended_ = farewell_ = farewell_said_ = false;
+    heard_anything_ = false;
     stream_ = std::move(stream);
     open_ = true;
 }
@@ -228,6 +229,7 @@ void Connection::receive() noexcept {
         if (got.status == Status::would_block) return;
         if (got.status != Status::ok) return receive_ended(got);
         arrived_bytes_ += got.bytes;
+        heard_anything_ = true;
         heard_.store(time_.load(std::memory_order_relaxed), std::memory_order_relaxed);
         const auto& fault = parser_.received(got.bytes);
         if (fault.code == FaultCode::none) continue;

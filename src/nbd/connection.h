@@ -131,6 +131,8 @@ class Connection final : private ReplySink {
 
     /// The time, as somebody tells it now and then: in whatever unit, wrapping around.
     void set_time(std::uint32_t time) noexcept;
+    /// Whether a byte has come since attach(). The waiting thread's.
+    [[nodiscard]] bool heard_anything() const noexcept { return heard_anything_; }
     /// When a byte came last.
     [[nodiscard]] std::uint32_t heard() const noexcept {
         return heard_.load(std::memory_order_relaxed);
@@ -179,6 +181,7 @@ class Connection final : private ReplySink {
     bool in_step_ = false;               // the same, and what follows
     std::uint32_t arrived_replies_ = 0;  // with the last step that received
     std::size_t arrived_bytes_ = 0;
+    bool heard_anything_ = false;
     // Hardly ever written, read by all who kick.
     alignas(64) std::atomic<std::thread::id> stepper_{};
     std::atomic<std::uint32_t> time_{0};
