@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -78,11 +79,29 @@ bool nothing(const Ready& ready) {
     return !ready.readable && !ready.writable && !ready.woken;
 }
 
+bool is_on(const Socket& socket, int level, int name) {
+    BOOL value = FALSE;
+    int size = sizeof value;
+    return ::getsockopt(socket.native(), level, name, reinterpret_cast<char*>(&value), &size) ==
+               0 &&
+           value != FALSE;
+}
+
 void dialling() {
     Listener listener;
     Dialer dialer;
     const auto soon = Clock::now() + 20s;
-    CHECK(dialer.dial(listener.address(), soon).ok());
+    const auto dialled = dialer.dial(listener.address(), soon);
+    CHECK(dialled.ok());
+    if (dialled.ok()) {
+        CHECK(is_on(dialled.value(), IPPROTO_TCP, TCP_NODELAY));
+        CHECK(is_on(dialled.value(), SOL_SOCKET, SO_KEEPALIVE));
+        DWORD flags = HANDLE_FLAG_INHERIT;
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): a socket of Windows is a handle
+        CHECK(::GetHandleInformation(reinterpret_cast<HANDLE>(dialled.value().native()), &flags) !=
+              0);
+        CHECK((flags & HANDLE_FLAG_INHERIT) == 0);
+    }
     CHECK(dialer.dial(listener.address("localhost"), soon).ok());
     listener.close();
     const auto refused = dialer.dial(listener.address(), soon);
@@ -210,10 +229,20 @@ struct Instead {
     bool full = false;        // a send that does not wait finds no room
     bool takes_part = false;  // one that waits takes half of it at once
     bool takes_nothing = false;
-    bool ends_short = false;              // one that was waited for ends with a byte less
+    bool ends_short = false;  // one that was waited for ends with a byte less
+    bool watches = false;     // which operations the system has not ended
+    std::set<const OVERLAPPED*> under_way{};
     decltype(&::WSASend) send = nullptr;  // the system's own
+    decltype(&::WSARecv) receive = nullptr;
     decltype(&::WSAGetOverlappedResult) result = nullptr;
+    decltype(&::GetQueuedCompletionStatusEx) ended = nullptr;
 } instead;
+
+int watched(int result, const OVERLAPPED* overlapped) {
+    if (instead.watches && result != 0 && ::WSAGetLastError() == WSA_IO_PENDING)
+        instead.under_way.insert(overlapped);
+    return result;
+}
 
 int WSAAPI send_instead(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* sent, DWORD flags,
                         OVERLAPPED* overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine) {
@@ -225,7 +254,23 @@ int WSAAPI send_instead(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* sent
         *sent = instead.takes_part ? buffers[0].len / 2 : 0;
         return 0;
     }
-    return instead.send(socket, buffers, count, sent, flags, overlapped, routine);
+    return watched(instead.send(socket, buffers, count, sent, flags, overlapped, routine),
+                   overlapped);
+}
+
+int WSAAPI receive_instead(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* received,
+                           DWORD* flags, OVERLAPPED* overlapped,
+                           LPWSAOVERLAPPED_COMPLETION_ROUTINE routine) {
+    return watched(instead.receive(socket, buffers, count, received, flags, overlapped, routine),
+                   overlapped);
+}
+
+BOOL WINAPI ended_instead(HANDLE port, OVERLAPPED_ENTRY* entries, ULONG room, ULONG* count,
+                          DWORD time, BOOL alertable) {
+    const BOOL good = instead.ended(port, entries, room, count, time, alertable);
+    for (ULONG i = 0; good && instead.watches && i < *count; ++i)
+        instead.under_way.erase(entries[i].lpOverlapped);
+    return good;
 }
 
 BOOL WSAAPI result_instead(SOCKET socket, OVERLAPPED* overlapped, DWORD* bytes, BOOL wait,
@@ -267,8 +312,10 @@ void falling_short() {
     reader.join();
 }
 
-/// Streams that end while the system still holds their memory.
+/// Streams that end while the system still holds their memory: they wait until it does not.
 void ending() {
+    instead.watches = true;
+    std::size_t pending = 0;
     std::vector<std::uint8_t> bytes(1U << 20, 0x5a);
     const IoSlice slice{bytes.data(), bytes.size()};
     for (int i = 0; i < 12; ++i) {
@@ -278,8 +325,12 @@ void ending() {
             }
         CHECK(nothing(pair.stream->wait({.time_max = 1ms})));
         if (i % 3 == 0) pair.stream->shut_down();
+        pending += instead.under_way.size();
         pair.stream.reset();
+        CHECK(instead.under_way.empty());
     }
+    CHECK(pending > 0);
+    instead.watches = false;
 }
 
 }  // namespace
@@ -288,18 +339,22 @@ void ending() {
 // What the linker takes instead of the system's.
 extern "C" {
 decltype(&::WSASend) __imp_WSASend = wnbd::nbd::send_instead;
+decltype(&::WSARecv) __imp_WSARecv = wnbd::nbd::receive_instead;
 decltype(&::WSAGetOverlappedResult) __imp_WSAGetOverlappedResult = wnbd::nbd::result_instead;
+decltype(&::GetQueuedCompletionStatusEx) __imp_GetQueuedCompletionStatusEx =
+    wnbd::nbd::ended_instead;
 }
 
 int main() {
     using namespace wnbd::nbd;
-    const auto library = ::LoadLibraryW(L"ws2_32.dll");
-    const auto find = [&]<typename Call>(Call& call, const char* name) {
-        const auto found = ::GetProcAddress(library, name);
+    const auto find = []<typename Call>(Call& call, const char* name, const wchar_t* library) {
+        const auto found = ::GetProcAddress(::LoadLibraryW(library), name);
         std::memcpy(&call, &found, sizeof call);
     };
-    find(instead.send, "WSASend");
-    find(instead.result, "WSAGetOverlappedResult");
+    find(instead.send, "WSASend", L"ws2_32.dll");
+    find(instead.receive, "WSARecv", L"ws2_32.dll");
+    find(instead.result, "WSAGetOverlappedResult", L"ws2_32.dll");
+    find(instead.ended, "GetQueuedCompletionStatusEx", L"kernel32.dll");
     // Whoever dials first starts the system's sockets.
     const Dialer first;
     const struct {

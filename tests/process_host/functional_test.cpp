@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What wnbd.sys does, seen from the initiator, from the serving process and from PnP, one claim
 // after the other. Usage: functional_test WNBD.SYS
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/big_endian.h"
@@ -335,6 +337,17 @@ void resets_and_death(Lab& lab) {
           "the dead owner's disk is gone");
 }
 
+/// Nothing is out: all its threads wait in the driver.
+void idle_death(Lab& lab) {
+    auto disk = std::make_unique<Disk>(lab, 512);
+    if (!disk->ready()) return;
+    os::sleep_ms(50);
+    claim(disk->server().client().kill(), "a process that waits for requests can be killed");
+    Client other(907, lab.device());
+    WNBD_CONNECTION_INFO info{};
+    claim(other.show("functional", info) == STATUS_OBJECT_NAME_NOT_FOUND, "and its disk goes");
+}
+
 void handle_closed(Lab& lab) {
     Client other(901, lab.device());
     {
@@ -406,6 +419,48 @@ void handle_closed_under_a_call(Lab& lab) {
     claim(other.show("adopted", info) == STATUS_OBJECT_NAME_NOT_FOUND,
           "a disk that a closed handle became the owner of goes with the call");
     claim(read.wait(5000) && read.request.srb_status != 1, "and what was out has failed");
+}
+
+void handle_closed_under_a_waiting_fetch(Lab& lab) {
+    Client other(908, lab.device());
+    process::Process owner(909);
+    NTSTATUS status = STATUS_SUCCESS;
+    process::File* const file = process::File::open(owner, lab.device(), status);
+    if (!claim(file != nullptr, "the adapter can be opened: %08lx",
+               static_cast<unsigned long>(status)))
+        return;
+    WNBD_IOCTL_CREATE_COMMAND create{};
+    create.IoControlCode = IOCTL_WNBD_CREATE;
+    create.Properties = disk_properties("waiting", 100, 512);
+    WNBD_CONNECTION_INFO info{};
+    const auto call = [&](const auto& command, auto& reply) {
+        const process::ProcessScope scope(owner);
+        ULONG returned = 0;
+        return file->device_io_control(service_ioctl, &command, sizeof command, &reply,
+                                       sizeof reply, returned);
+    };
+    claim(NT_SUCCESS(call(create, info)), "CREATE");
+    file->reference();
+    std::atomic<bool> ended{false};
+    std::thread fetcher([&] {
+        WNBD_IOCTL_FETCH_REQ_COMMAND fetch{};
+        fetch.IoControlCode = IOCTL_WNBD_FETCH_REQ;
+        fetch.ConnectionId = info.ConnectionId;
+        while (NT_SUCCESS(call(fetch, fetch)) &&
+               fetch.Request.RequestType != WnbdReqTypeDisconnect) {
+        }
+        process::File::release(file);
+        ended.store(true);
+    });
+    os::sleep_ms(50);
+    process::File::close(file);
+    for (unsigned waited = 0; !ended.load() && waited < 20'000; ++waited)
+        os::sleep_ms(1);
+    claim(ended.load(), "a waiting FETCH_REQ ends when its handle is closed");
+    const bool gone = other.show("waiting", info) == STATUS_OBJECT_NAME_NOT_FOUND;
+    claim(gone, "and the disk goes");
+    if (!gone) other.remove("waiting");
+    fetcher.join();
 }
 
 void many_disks(Lab& lab) {
@@ -487,8 +542,10 @@ int main(int argc, char** argv) {
         with_block_size(lab, 4096);
         plug_and_play(lab);
         resets_and_death(lab);
+        idle_death(lab);
         handle_closed(lab);
         handle_closed_under_a_call(lab);
+        handle_closed_under_a_waiting_fetch(lab);
         many_disks(lab);
         if (round == 0) adapter_goes_before_its_disks_are_found(lab);
         if (round == 1) adapter_vanishes(lab);

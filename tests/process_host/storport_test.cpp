@@ -222,6 +222,28 @@ void each_end_has_its_status(Lab& lab) {
     }
 }
 
+void an_abort_ends_nothing_but_its_request(Lab& lab) {
+    Disk disk(lab, "neighbours");
+    std::unique_ptr<Sent> held;
+    disk.keep(held);
+    const Sent waiting(lab, disk.address(), read_one, Direction::In);
+    (void)port::abort_one(lab.adapter(), disk.address(), 0);
+    // Whichever of the two it was.
+    for (unsigned waited = 0; !held->done.load() && !waiting.done.load() && waited < 60'000;
+         ++waited)
+        os::sleep_ms(1);
+    os::sleep_ms(20);
+    claim(held->done.load() != waiting.done.load(), "one of two requests ends");
+    disk.let_go();
+    held->wait();
+    waiting.wait();
+    const auto status = held->request.srb_status;
+    const auto other = waiting.request.srb_status;
+    claim((status == SRB_STATUS_ABORTED && other == SRB_STATUS_SUCCESS) ||
+              (status == SRB_STATUS_SUCCESS && other == SRB_STATUS_ABORTED),
+          "they end with %02x and %02x", status, other);
+}
+
 std::uint8_t send_function(Lab& lab, Address address, std::uint8_t function) {
     port::Request request;
     request.address = address;
@@ -528,6 +550,7 @@ int main(int argc, char** argv) {
     its_control_types_are_listed_and_answered(lab);
     a_target_rests_until_a_scan_finds_it_empty(lab);
     each_end_has_its_status(lab);
+    an_abort_ends_nothing_but_its_request(lab);
     what_is_not_there_or_not_known_is_told(lab);
     a_unit_says_what_may_be_done_with_it(lab);
     a_removed_device_is_forgotten(lab);
