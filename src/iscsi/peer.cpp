@@ -177,6 +177,8 @@ void Peer::linger() noexcept {
     loop_.log().write(reason.empty() ? Log::Level::info : Log::Level::warning,
                       name_ + ": " + (reason.empty() ? "connection closed" : reason));
     state_ = State::lingering;
+    // The other side does not read what is being sent: it would not learn of the end either.
+    if (sending_) return end({});
     std::error_code error;
     socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
     if (error) end({});
@@ -191,7 +193,7 @@ void Peer::end(const std::string& why) noexcept {
 
 void Peer::settle() noexcept {
     if (state_ == State::open) send();
-    if (state_ == State::open && !sending_ && connection_.finished()) linger();
+    if (state_ == State::open && connection_.finished()) linger();
     if (state_ != State::closed && !receiving_) receive();
     if (state_ != State::closed || receiving_ || sending_) return;
     // The system has let go of the buffers.

@@ -2,6 +2,7 @@
 """The target at its limits: too many connections, and a backend that never answers."""
 
 import os
+import select
 import struct
 import threading
 import time
@@ -40,6 +41,28 @@ class Connections(unittest.TestCase):
                 self.assertLess(time.monotonic(), deadline, target.log())
                 time.sleep(0.1)
         self.assertEqual(target.stop(), 0, target.log())
+
+
+class DeafInitiator(unittest.TestCase):
+    """An initiator that reads nothing any more, as one does that is cut off from the network."""
+
+    READS, BLOCKS = 64, 2048  # 64 MiB: more than sockets hold
+
+    def test_its_next_login_takes_the_place_of_the_session_that_cannot_be_sent_to(self):
+        with Target("--memory", "8M") as target:
+            isid = b"\x80" + os.urandom(5)
+            deaf = self.enterContext(connect(target, isid=isid))
+            room = self.BLOCKS * deaf.block_size
+            for _ in range(self.READS):
+                deaf.send(deaf.command_pdu(deaf.read_cdb(0, self.BLOCKS), room))
+            # Bytes have arrived that nobody reads: before long the target can't send any more.
+            self.assertTrue(select.select([deaf.socket], [], [], 30)[0])
+            time.sleep(1)
+            with connect(target, isid=isid) as again:
+                self.assertEqual(len(again.read(0, 8)), 8 * again.block_size)
+                again.logout()
+            self.assertTrue(deaf.closed_by_target())
+            self.assertEqual(target.stop(), 0, target.log())
 
 
 class SilentServer(servers.Scripted):
