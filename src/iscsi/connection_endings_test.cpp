@@ -148,6 +148,24 @@ TEST_F(EndingsTest, ALoginThatWaitsForAnotherSessionsEndDoesNotWaitForEver) {
     served.backend().release_all();
 }
 
+// The nexus goes on with the new connection, and is lost with it if that fails on its way in.
+TEST_F(EndingsTest, AReinstatedConnectionThatComesToNothingLeavesNoReservation) {
+    const Bytes reserve = {0x16, 0, 0, 0, 0, 0};
+    EXPECT_EQ(initiator.run(initiator.command(reserve, Initiator::none, 0)).status, Status::good);
+    Initiator again(served.target);
+    EXPECT_FALSE(again.login({.tsih = initiator.tsih}));
+    initiator.connection.process_completions();
+    again.connection.tick(again.now_ms + 16'000);
+    EXPECT_TRUE(again.connection.finished());
+    initiator.connection.detach();
+    again.connection.detach();
+    EXPECT_TRUE(again.connection.drained());
+    EXPECT_EQ(served.target.sessions().size(), 0U);
+    Initiator other(served.target);
+    log_in(other, {.isid = 2});
+    EXPECT_EQ(other.read(0, 1).status, Status::good);
+}
+
 TEST_F(EndingsTest, ADiscoverySessionEndsNobodysTasks) {
     served.backend().hold = true;
     const auto held = read(initiator);

@@ -30,6 +30,7 @@ SessionDirectory::Admission Connection::admit(const LoginHeader& request,
                                               const Parameters& parameters) noexcept {
     session_ = target_.sessions().enter(*this, request, parameters);
     entered_ = session_.status == LoginStatus::success;
+    begun_ = entered_ && session_.continues;  // by the connection that was there before
     return {.status = session_.status, .tsih = session_.tsih, .reason = session_.reason};
 }
 

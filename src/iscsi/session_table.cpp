@@ -89,7 +89,7 @@ SessionTable::Entry SessionTable::enter_normal(SessionHolder& holder, const Logi
         if (port->now.connection_id != request.connection_id)
             return refusal(LoginStatus::too_many_connections, "a session has one connection here");
         session.tsih = request.tsih;
-        session.continues = true;
+        session.continues = !port->leaving;  // the units are told already that the nexus is lost
         return enter_port(*port, session);
     }
     Port* port = find(parameters.initiator_name, request.isid);

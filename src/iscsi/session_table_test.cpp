@@ -86,6 +86,19 @@ TEST_F(SessionTableTest, ANexusOutlivesItsConnectionOnlyWithinItsSession) {
     EXPECT_EQ(lost, std::vector<scsi::Nexus>{entry.nexus});
 }
 
+TEST_F(SessionTableTest, WhatIsBeingLostDoesNotGoOn) {
+    Holder first;
+    Holder again;
+    const auto entry = enter(first, 1);
+    SessionTable::Entry late;
+    table.leave(first, [&](scsi::Nexus) { late = enter(again, 1, entry.tsih); });
+    EXPECT_TRUE(late.waits);
+    EXPECT_FALSE(late.continues) << "the units have forgotten its nexus";
+    EXPECT_EQ(again.turns, 1);
+    leave(again);
+    EXPECT_EQ(lost, std::vector<scsi::Nexus>{entry.nexus});
+}
+
 TEST_F(SessionTableTest, ASessionThatHasGoneIsNotEntered) {
     Holder first;
     Holder late;
