@@ -13,6 +13,14 @@ constexpr engine::StaleRule never_stale{.request_timeout_ms = UINT64_MAX / 20000
 
 constexpr scsi::Answer task_set_full{scsi::Status::task_set_full, scsi::Sense{}, 0};
 
+/// A PREEMPT AND ABORT that has been carried out.
+bool aborts_others(const Task& task) noexcept {
+    constexpr std::uint8_t persistent_reserve_out = 0x5F;
+    constexpr std::uint8_t preempt_and_abort = 0x05;
+    return task.cdb[0] == persistent_reserve_out && (task.cdb[1] & 0x1F) == preempt_and_abort &&
+           task.answer.status == scsi::Status::good;
+}
+
 }  // namespace
 
 LogicalUnit::LogicalUnit(std::unique_ptr<backend::Backend> backend, const scsi::NexusNames& names)
@@ -69,13 +77,29 @@ LogicalUnit::Start LogicalUnit::start(Task& task) noexcept {
     task.cause = engine::Cause::answered;
     switch (disk_.start(&task, command, task.answer)) {
         case engine::Disk::Start::pending: return Start::pending;
-        case engine::Disk::Start::answered: return Start::answered;
+        case engine::Disk::Start::answered:
+            return aborts_others(task) ? await_aborted(task) : Start::answered;
         case engine::Disk::Start::full: task.answer = task_set_full; return Start::answered;
         case engine::Disk::Start::no_device: break;
     }
     task.answer =
         scsi::refuse(scsi::SenseKey::not_ready, scsi::AdditionalSense::logical_unit_not_ready);
     return Start::answered;
+}
+
+/// SPC-4, PREEMPT AND ABORT: what it aborts has ended when the answer comes. The backend may still
+/// have a write of a preempted initiator's in its hands, which would land behind the back of
+/// whoever has been told that nothing does any more.
+LogicalUnit::Start LogicalUnit::await_aborted(Task& task) noexcept {
+    task.aborted.srb = &task.aborted;
+    task.aborted.context = &task;
+    task.aborted.done = [](Drain& drain) noexcept {
+        auto& over = *static_cast<Task*>(drain.context);
+        over.owner->completed(over);
+    };
+    // Its own is no request: nothing more is ended, only waited for.
+    const auto result = disk_.abort(&task, never_stale, task.aborted);
+    return result.finished ? Start::answered : Start::pending;
 }
 
 /// The next step to be served, with all it needs.

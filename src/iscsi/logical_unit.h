@@ -51,10 +51,7 @@ class LogicalUnit final : private engine::Port, private UnitJob::Owner {
     /// Begins to end tasks; `done` is called once, from any thread, possibly before this returns,
     /// when the last of them is over (each has had its completed() before, with
     /// Cause::aborted). The Drain is the caller's until then.
-    struct Drain : engine::ResetWait {
-        void (*done)(Drain& drain) noexcept = nullptr;
-        void* context = nullptr;
-    };
+    using Drain = iscsi::Drain;
     void abort(Task& task, Drain& drain) noexcept;
     void abort_nexus(scsi::Nexus nexus, Drain& drain) noexcept;  // ABORT TASK SET
     /// CLEAR TASK SET: everything. Other nexuses that lose commands so are told by a unit
@@ -101,6 +98,7 @@ class LogicalUnit final : private engine::Port, private UnitJob::Owner {
 
     [[nodiscard]] UnitJob* next_job() noexcept;
     void end_step(UnitJob& job) noexcept;
+    [[nodiscard]] Start await_aborted(Task& task) noexcept;
     void drained(const engine::Disk::Drain& result, Drain& drain) noexcept;
 
     const std::unique_ptr<backend::Backend> backend_;

@@ -306,6 +306,43 @@ TEST_F(LogicalUnitTest, AnAbortWaitsForTheBackendToLetGoOfTheBuffer) {
     EXPECT_EQ(ending.times, 1);
 }
 
+// What fencing is for: nothing of the preempted initiator's reaches the storage after the answer.
+TEST_F(LogicalUnitTest, APreemptAndAbortWaitsForTheBackendToLetGoOfWhatItAborts) {
+    open();
+    constexpr std::uint8_t write_exclusive = 1;
+    const auto reserve_out = [](scsi::Nexus from, std::uint8_t action, std::uint64_t key,
+                                std::uint64_t action_key) {
+        auto command = std::make_unique<Command>(
+            std::vector<std::uint8_t>{0x5F, action, write_exclusive, 0, 0, 0, 0, 0, 24, 0}, 24,
+            from);
+        store_big_endian<std::uint64_t>(&command->buffer[0], key);
+        store_big_endian<std::uint64_t>(&command->buffer[8], action_key);
+        return command;
+    };
+    const auto good = [this](const std::unique_ptr<Command>& command) {
+        run(*command);
+        return command->answer.status == Status::good;
+    };
+    ASSERT_TRUE(good(reserve_out(1, 0, 0, 11)));
+    ASSERT_TRUE(good(reserve_out(2, 0, 0, 22)));
+    ASSERT_TRUE(good(reserve_out(2, 1, 22, 0)));
+    backend.hold = true;
+    Command write(write16(0, 1), block(), 2);
+    start(write);
+    const auto preempt = reserve_out(1, 5, 11, 22);
+    start(*preempt);
+    EXPECT_EQ(preempt->completions, 0) << "the write is on its way";
+    Ending ending;
+    unit->abort(*preempt, ending);
+    EXPECT_EQ(ending.times, 0);
+    backend.release_all();
+    EXPECT_EQ(write.cause, Cause::aborted);
+    EXPECT_EQ(preempt->completions, 1);
+    EXPECT_EQ(preempt->answer.status, Status::good);
+    EXPECT_EQ(ending.times, 1);
+    EXPECT_TRUE(good(reserve_out(1, 5, 11, 11))) << "nothing to wait for";
+}
+
 TEST_F(LogicalUnitTest, AnAbortOfNothingIsDoneAtOnce) {
     open();
     Command write(write16(0, 1), block());

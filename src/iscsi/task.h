@@ -8,7 +8,7 @@
 #include <span>
 
 #include "base/intrusive_list.h"
-#include "engine/port.h"
+#include "engine/disk.h"
 #include "scsi/command.h"
 
 namespace wnbd::iscsi {
@@ -24,6 +24,12 @@ class TaskOwner {
 
   protected:
     ~TaskOwner() = default;
+};
+
+/// Waits for the end of what an abort cannot end at once.
+struct Drain : engine::ResetWait {
+    void (*done)(Drain& drain) noexcept = nullptr;
+    void* context = nullptr;
 };
 
 /// Lives in its connection's fixed table. `data` must stay until the task is over.
@@ -42,6 +48,9 @@ struct Task : ListLink {
     // The outcome:
     engine::Cause cause = engine::Cause::answered;
     scsi::Answer answer;
+
+    /// The unit's own: a task that aborts others' tasks ends after them.
+    Drain aborted;
 };
 
 }  // namespace wnbd::iscsi
