@@ -9,6 +9,15 @@ namespace wnbd::driver {
 
 namespace {
 
+/// The system copies as many bytes as Information says to any address it was given, also when the
+/// caller said that there is no room: only who gives no address is told a size that way.
+ioctl::Completion within_buffer(const IRP& irp, const ioctl::Call& call,
+                                const ioctl::Completion& completion) noexcept {
+    const bool is_copied = irp.UserBuffer != nullptr;
+    if (is_copied && completion.information > call.output_length) return {nt::buffer_overflow, 0};
+    return completion;
+}
+
 ioctl::Completion run(AdapterDevice& device, PIRP irp) noexcept {
     const IO_STACK_LOCATION* const stack = IoGetCurrentIrpStackLocation(irp);
     const auto& parameters = stack->Parameters.DeviceIoControl;
@@ -22,7 +31,7 @@ ioctl::Completion run(AdapterDevice& device, PIRP irp) noexcept {
     call.process_id = static_cast<INT>(IoGetRequestorProcessId(irp));
     call.handle = stack->FileObject;
     const std::uint32_t command = ioctl::Control::command_of(call);
-    const ioctl::Completion completion = device.control().handle(call);
+    const ioctl::Completion completion = within_buffer(*irp, call, device.control().handle(call));
     log_call(command, call, completion);
     return completion;
 }

@@ -272,8 +272,9 @@ NTSTATUS File::call(ULONG code, const void* input, ULONG input_length, void* out
     const ULONG_PTR information = irp.IoStatus.Information;
     free_irp(record);
     if (NT_ERROR(status)) return status;
-    // Without an output buffer nothing is copied, and Information is a mere number.
-    if (output_length != 0 && information > output_length) {
+    // Without an output buffer nothing is copied, and Information is a mere number. With one all of
+    // Information is, however short the buffer was said to be, down to a length of 0.
+    if (output != nullptr && information > output_length) {
         violation("information", "Information %llu with an output buffer of %lu bytes",
                   static_cast<unsigned long long>(information),
                   static_cast<unsigned long>(output_length));
