@@ -175,12 +175,22 @@ bool BackendDaemon::wait_for_end() {
         if (disk_.stopped()) return true;
         if (lost_) return false;
         const bool resized = std::exchange(resized_, false);
+        // Then perhaps nobody waits in the driver to hear of the disk's removal.
+        const bool all_in_use = free_.empty();
         lock.unlock();
+        if (all_in_use) look_for_disk();
         if (resized) follow_size();
         const bool there = backend_->failure().empty();
         lock.lock();
         if (!there) lost_ = true;
     }
+}
+
+/// A storage that holds its requests for ever may hold all slots: the disk's end is to be noticed
+/// all the same.
+void BackendDaemon::look_for_disk() noexcept {
+    WNBD_CONNECTION_INFO info{};
+    if (disk_is_gone(show_own(disk_, info))) disk_.set_stopped();
 }
 
 /// Tells Windows of the backend's new size. Requests beyond the end of what has shrunk fail by

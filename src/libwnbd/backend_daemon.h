@@ -48,6 +48,7 @@ class BackendDaemon final : private BackendJob::Owner, private backend::Observer
     [[nodiscard]] Slot* take_slot() noexcept;
     void give_back(Slot& slot) noexcept;
     [[nodiscard]] bool wait_for_end();
+    void look_for_disk() noexcept;
     void follow_size();
     void remove_own_disk();
     void stop_fetching() noexcept;

@@ -41,6 +41,14 @@ DWORD create_disk(const WNBD_PROPERTIES& properties, Disk& disk) {
     return ERROR_SUCCESS;
 }
 
+DWORD show_own(Disk& disk, WNBD_CONNECTION_INFO& info) noexcept {
+    const DWORD error = WnbdIoctlShow(disk.Handle, disk.Properties.InstanceName, &info, nullptr);
+    if (error != ERROR_SUCCESS) return error;
+    const auto own = disk.ConnectionInfo.ConnectionId;
+    return info.ConnectionId != 0 && info.ConnectionId != own ? ERROR_FILE_NOT_FOUND
+                                                              : ERROR_SUCCESS;
+}
+
 namespace {
 
 DWORD open_physical_drive(INT number, DWORD access, UniqueHandle& drive) {
@@ -50,15 +58,6 @@ DWORD open_physical_drive(INT number, DWORD access, UniqueHandle& drive) {
     if (!handle.valid()) return last_error();
     drive = std::move(handle);
     return ERROR_SUCCESS;
-}
-
-/// The disk as the driver sees it now; FILE_NOT_FOUND when its name belongs to another one.
-DWORD show_own(Disk& disk, WNBD_CONNECTION_INFO& info) {
-    const DWORD error = WnbdIoctlShow(disk.Handle, disk.Properties.InstanceName, &info, nullptr);
-    if (error != ERROR_SUCCESS) return error;
-    const auto own = disk.ConnectionInfo.ConnectionId;
-    return info.ConnectionId != 0 && info.ConnectionId != own ? ERROR_FILE_NOT_FOUND
-                                                              : ERROR_SUCCESS;
 }
 
 DWORD set_size(Disk& disk, UINT64 block_count) {

@@ -40,4 +40,7 @@ struct Disk : WNBD_DISK {
 /// CREATE on a freshly opened adapter. On success the disk owns the handle and has its channel.
 [[nodiscard]] DWORD create_disk(const WNBD_PROPERTIES& properties, Disk& disk);
 
+/// The disk as the driver sees it now; FILE_NOT_FOUND when its name belongs to another one.
+[[nodiscard]] DWORD show_own(Disk& disk, WNBD_CONNECTION_INFO& info) noexcept;
+
 }  // namespace wnbd::libwnbd

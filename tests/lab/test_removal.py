@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Removal: soft with vetoes named and retried, hard, one as the other's fallback, and right after mapping."""
 import os
+import re
 import signal
 import time
 import unittest
@@ -8,6 +9,7 @@ import unittest
 from tests.lab.lab import Lab
 from tests.lab.servers import Nbdkit
 
+SERVED_AT_ONCE = 64  # requests in a serving process
 TIMED_OUT = 1460 & 0xFF  # ERROR_TIMEOUT, cut to 8 bits by the host
 IN_USE = r'vetoed by an open handle or file on "SCSI\\DISK&VEN_WNBD'
 
@@ -77,6 +79,25 @@ class Removal(unittest.TestCase):
         told = self.lab.client("unmap", "hard", "--hard-disconnect", "--debug").check()
         self.assertNotIn("vetoed", told.stderr)
         self.assert_gone("hard", child)
+
+    def pending(self, name):
+        """How many requests the serving process has in hand."""
+        told = self.lab.client("stats", name).check().stdout
+        return int(re.search(r"PendingSubmittedIORequests +: (\d+)", told)[1])
+
+    def test_a_process_whose_requests_are_all_held_hears_of_the_removal(self):
+        with Nbdkit("memory", "16M") as server:
+            child, drive = self.lab.map("held", server.uri + "?on-timeout=hold")
+            server.stop()
+            load = self.lab.start("disktool.exe", "load", drive, "--ios", 500, "--depth", 100)
+            end = time.monotonic() + 60
+            while self.pending("held") < SERVED_AT_ONCE:
+                self.assertIsNone(load.poll(), load.output())
+                self.assertLess(time.monotonic(), end, "the requests never came")
+                time.sleep(0.1)
+            self.lab.client("unmap", "held", "--hard-disconnect").check()
+            self.assert_gone("held", child)
+            load.wait(timeout=60)
 
     def test_removing_right_after_mapping_removes_that_disk_and_nothing_else(self):
         for _ in range(3):
