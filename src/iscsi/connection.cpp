@@ -29,6 +29,7 @@ Connection::Connection(Target& target, ConnectionHost& host, std::string peer, s
       started_ms_(now_ms),
       last_received_ms_(now_ms) {
     reason_.reserve(256);
+    lost_tags_.reserve(window_ + spare_commands);
     for (ControlOutput& control : controls_) {
         control.next_free = free_controls_;
         free_controls_ = &control;

@@ -241,7 +241,6 @@ class Connection final : private PduSink,
     static constexpr std::uint32_t immediate_max = 16;
     static constexpr std::size_t spare_controls = 32;
     static constexpr std::size_t endings_max = 16;
-    static constexpr std::size_t lost_max = 32;
     static constexpr unsigned complaints_max = 20;  // of one connection in the log
 
     Target& target_;
@@ -277,8 +276,9 @@ class Connection final : private PduSink,
     CommandTable commands_;
     std::uint32_t immediate_count_ = 0;
     std::uint32_t running_ = 0;
-    LogicalUnit* started_ = nullptr;                   // has tasks that nobody serves yet
-    std::array<std::uint32_t, lost_max> lost_tags_{};  // of whom data-out may still come
+    LogicalUnit* started_ = nullptr;  // has tasks that nobody serves yet
+    /// Of whom data-out may still come: as many as can gather at once, the oldest is replaced.
+    std::vector<std::uint32_t> lost_tags_;
     std::size_t lost_next_ = 0;
 
     // To be sent: a queue, and the batch that is on its way.

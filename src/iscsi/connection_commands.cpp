@@ -287,7 +287,11 @@ void Connection::end_quietly(CommandSlot& slot) noexcept {
 }
 
 void Connection::note_lost(std::uint32_t task_tag) noexcept {
-    lost_tags_[lost_next_++ % lost_tags_.size()] = task_tag;
+    const std::size_t most = window_ + spare_commands;  // for which there is memory
+    if (lost_tags_.size() < most)
+        lost_tags_.push_back(task_tag);
+    else
+        lost_tags_[lost_next_++ % most] = task_tag;
 }
 
 }  // namespace wnbd::iscsi

@@ -136,6 +136,30 @@ TEST_F(EndingsTest, AWriteThatStillWaitsForDataGoesWithItsConnection) {
     EXPECT_EQ(served.target.buffers().in_use(), 0U);
 }
 
+TEST(EndingsOfMany, DataOnItsWayForAWholeWindowOfAbortedWritesIsDropped) {
+    auto settings = test::small_settings();
+    settings.command_window = 64;
+    TestTarget served(settings);
+    Initiator initiator(served.target);
+    ASSERT_EQ(initiator.login(), LoginStatus::success);
+    initiator.clear_attention();
+    std::vector<Reply> asked;
+    for (std::uint32_t i = 0; i < settings.command_window; ++i) {
+        initiator.send(initiator.command(Initiator::write10(i, 1), Initiator::writes, 512));
+        asked.push_back(initiator.expect_next());
+        ASSERT_EQ(asked.back().opcode(), Opcode::ready_to_transfer);
+    }
+    initiator.send(initiator.task_management(TaskFunction::abort_task_set));
+    EXPECT_EQ(initiator.expect_next().opcode(), Opcode::task_management_response);
+    for (const Reply& r2t : asked)
+        initiator.answer_r2t(r2t, pattern(512), 512);
+    EXPECT_FALSE(initiator.next()) << "none of it was sent without being asked for";
+    const std::uint32_t never_used = 4711;
+    initiator.send(initiator.data_out(never_used, 0, 0, 0, pattern(512), true));
+    EXPECT_EQ(initiator.expect_next().opcode(), Opcode::reject);
+    EXPECT_EQ(initiator.read(0, 1).data, Bytes(512));
+}
+
 TEST_F(EndingsTest, ALoginThatWaitsForAnotherSessionsEndDoesNotWaitForEver) {
     served.backend().hold = true;
     initiator.send(read(initiator));
