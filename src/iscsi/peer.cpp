@@ -150,7 +150,8 @@ void Peer::wake() noexcept {
 }
 
 void Peer::woken() noexcept {
-    woken_.store(false, std::memory_order_release);
+    // An exchange: whoever still finds it set has posted before this, and that is taken in now.
+    static_cast<void>(woken_.exchange(false, std::memory_order_acq_rel));
     connection_.process_completions();
     settle();
 }
