@@ -184,9 +184,13 @@ void Disk::settle_doomed() noexcept {
 bool Disk::any_stale(const StaleRule& rule, std::uint64_t now) noexcept {
     constexpr std::uint64_t ticks_per_ms = 10000;
     if (unanswered_since_ == 0) return false;
-    if (now - unanswered_since_ <= rule.connection_timeout_ms * ticks_per_ms) return false;
+    // Two processors' clocks may differ by a tick: what came just now may be of the future.
+    const auto longer_than = [now](std::uint64_t since, std::uint64_t time_ms) {
+        return now > since && now - since > time_ms * ticks_per_ms;
+    };
+    if (!longer_than(unanswered_since_, rule.connection_timeout_ms)) return false;
     const auto too_old = [&](std::uint64_t received_at) {
-        return now - received_at > rule.request_timeout_ms * ticks_per_ms;
+        return longer_than(received_at, rule.request_timeout_ms);
     };
     // Windows aborts a request after its own time-out, which may be shorter, and sends it anew: the
     // ones aborted before count as long as they have not been answered.

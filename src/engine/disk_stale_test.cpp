@@ -46,6 +46,14 @@ TEST_F(DiskStaleTest, ItIsNotStaleAtTheLimit) {
     EXPECT_FALSE(reset(nullptr, rule).stale);
 }
 
+TEST_F(DiskStaleTest, NorWhenTheClockOfTheResetsProcessorIsBehind) {
+    bring_up();
+    advance_time_ms(100'000);
+    ASSERT_EQ(post(command), Disk::Start::pending);
+    platform::native::advance_time(~std::uint64_t{0});  // a tick back
+    EXPECT_FALSE(reset(nullptr, rule).stale);
+}
+
 TEST_F(DiskStaleTest, AnIdleConnectionIsNeverStale) {
     bring_up();
     ASSERT_EQ(post(command), Disk::Start::pending);
