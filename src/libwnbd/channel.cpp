@@ -19,8 +19,9 @@ DWORD IoctlChannel::reply(const WNBD_IO_RESPONSE& response, void* data, UINT32 d
 
 bool disk_is_gone(DWORD error) noexcept {
     switch (error) {
-        case ERROR_INVALID_HANDLE:  // no such connection
-        case ERROR_FILE_NOT_FOUND:  // from here on: no such adapter
+        case ERROR_INVALID_HANDLE:        // no such connection
+        case ERROR_SHUTDOWN_IN_PROGRESS:  // lost, and kept for the sake of our handle
+        case ERROR_FILE_NOT_FOUND:        // from here on: no such adapter
         case ERROR_DEVICE_NOT_CONNECTED:
         case error_no_such_device:
         case ERROR_DEVICE_REMOVED:

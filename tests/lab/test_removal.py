@@ -85,19 +85,32 @@ class Removal(unittest.TestCase):
         told = self.lab.client("stats", name).check().stdout
         return int(re.search(r"PendingSubmittedIORequests +: (\d+)", told)[1])
 
-    def test_a_process_whose_requests_are_all_held_hears_of_the_removal(self):
+    def map_held(self, name):
+        """A disk on a server that is gone: no more requests are taken from the driver."""
         with Nbdkit("memory", "16M") as server:
-            child, drive = self.lab.map("held", server.uri + "?on-timeout=hold")
-            server.stop()
-            load = self.lab.start("disktool.exe", "load", drive, "--ios", 500, "--depth", 100)
-            end = time.monotonic() + 60
-            while self.pending("held") < SERVED_AT_ONCE:
-                self.assertIsNone(load.poll(), load.output())
-                self.assertLess(time.monotonic(), end, "the requests never came")
-                time.sleep(0.1)
-            self.lab.client("unmap", "held", "--hard-disconnect").check()
-            self.assert_gone("held", child)
-            load.wait(timeout=60)
+            child, drive = self.lab.map(name, server.uri + "?on-timeout=hold")
+        load = self.lab.start("disktool.exe", "load", drive, "--ios", 500, "--depth", 100)
+        end = time.monotonic() + 60
+        while self.pending(name) < SERVED_AT_ONCE:
+            self.assertIsNone(load.poll(), load.output())
+            self.assertLess(time.monotonic(), end, "the requests never came")
+            time.sleep(0.1)
+        return child, load
+
+    def test_a_process_whose_requests_are_all_held_hears_of_the_removal(self):
+        child, load = self.map_held("held")
+        self.lab.client("unmap", "held", "--hard-disconnect").check()
+        self.assert_gone("held", child)
+        load.wait(timeout=60)
+
+    def test_a_process_whose_adapter_is_lost_ends(self):
+        child, load = self.map_held("lost")
+        self.lab.run("labctl.exe", "surprise").check()
+        self.assertEqual(child.wait(timeout=60), 0, child.output())
+        load.wait(timeout=60)
+        for command in ("disable", "enable"):
+            self.lab.run("labctl.exe", command).check()
+        self.lab.client("ping").check()
 
     def test_removing_right_after_mapping_removes_that_disk_and_nothing_else(self):
         for _ in range(3):

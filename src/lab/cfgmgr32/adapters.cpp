@@ -76,6 +76,10 @@ std::optional<std::uint32_t> disable(unsigned port) {
     return ask(port, control::kDisable, nullptr, 0);
 }
 
+bool surprise(unsigned port) {
+    return Handle(port).control(control::kSurprise, nullptr, 0, nullptr, 0).has_value();
+}
+
 std::optional<std::uint32_t> enable(unsigned port) {
     return ask(port, control::kEnable, nullptr, 0);
 }

@@ -22,6 +22,7 @@ std::vector<control::UnitEntry> units(unsigned port);
 std::optional<std::uint32_t> remove_unit(unsigned port, const std::u16string& path);
 std::optional<std::uint32_t> disable(unsigned port);
 std::optional<std::uint32_t> enable(unsigned port);
+bool surprise(unsigned port);
 bool rescan(unsigned port);
 bool start_trace(unsigned port, control::Trace trace);
 bool stop_trace(unsigned port, control::Trace trace);

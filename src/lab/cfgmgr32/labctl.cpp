@@ -33,7 +33,8 @@ constexpr wchar_t kAdapter[] = L"ROOT\\SCSIADAPTER\\0000";
 
 int usage() {
     std::puts(
-        "usage: labctl state | units | rescan | disable | enable | remove INSTANCE |\n"
+        "usage: labctl state | units | rescan | surprise | disable | enable |\n"
+        "       labctl remove INSTANCE |\n"
         "       labctl reset unit|target|bus PATH TARGET LUN | abort PATH TARGET LUN |\n"
         "       labctl disturb COUNT MEAN_MS SEED |\n"
         "       labctl send flush|shutdown PATH TARGET LUN |\n"
@@ -202,6 +203,7 @@ int main(int count, char** arguments) {
     if (command == "state") return print_state(port);
     if (command == "units") return print_units(port);
     if (command == "rescan") return rescan(port) ? 0 : ERROR_GEN_FAILURE;
+    if (command == "surprise") return surprise(port) ? 0 : ERROR_GEN_FAILURE;
     if (command == "disable") return change_adapter(false);
     if (command == "remove" && count == 3) return remove_node(arguments[2]);
     if ((command == "reset" || command == "send") && count == 6) return send(port, arguments + 2);

@@ -24,6 +24,7 @@ inline constexpr std::uint32_t kProvoke = code(0xF08);  // in: ULONG, the test m
 
 inline constexpr std::uint32_t kStartTrace = code(0xF09);  // in: Trace
 inline constexpr std::uint32_t kStopTrace = code(0xF0A);   // in: Trace, its name
+inline constexpr std::uint32_t kSurprise = code(0xF0B);    // the adapter is lost
 
 inline constexpr std::uint32_t kNameChars = 200;
 

@@ -178,6 +178,9 @@ NTSTATUS lab_control(void* context, PIRP irp) {
             return answer(
                 irp, control::Answer{started ? control::kAnswerDone : control::kAnswerFailed, 0});
         }
+        case control::kSurprise:
+            surprise_adapter(device.self);
+            return complete(irp, STATUS_SUCCESS);
         case control::kRescan:
             IoInvalidateDeviceRelations(device.pdo, BusRelations);
             return complete(irp, STATUS_SUCCESS);

@@ -213,6 +213,16 @@ RemoveOutcome disable_adapter(PDEVICE_OBJECT functional_device) {
     return RemoveOutcome::Removed;
 }
 
+/// REMOVE_DEVICE would follow when the last handle is closed: until then it takes calls.
+void surprise_adapter(PDEVICE_OBJECT functional_device) {
+    auto& device = *static_cast<FunctionalDevice*>(functional_device->DeviceExtension);
+    for (const UnitState& unit : units(functional_device))
+        send_pnp(unit.physical_device, IRP_MN_SURPRISE_REMOVAL);
+    device.disabling = true;
+    send_pnp(functional_device, IRP_MN_SURPRISE_REMOVAL);
+    device.disabling = false;
+}
+
 NTSTATUS enable_adapter(PDEVICE_OBJECT functional_device) {
     auto& device = *static_cast<FunctionalDevice*>(functional_device->DeviceExtension);
     const NTSTATUS status = start_adapter(device);

@@ -56,6 +56,8 @@ enum class RemoveOutcome : std::uint32_t { Removed, Vetoed, NoSuchDevice };
 RemoveOutcome query_and_remove(PDEVICE_OBJECT functional_device, std::u16string_view path);
 /// Disable and enable of the adapter's devnode. Disable asks all units and the adapter first.
 RemoveOutcome disable_adapter(PDEVICE_OBJECT functional_device);
+/// The adapter and its units are lost. disable_adapter() and enable_adapter() make it another one.
+void surprise_adapter(PDEVICE_OBJECT functional_device);
 NTSTATUS enable_adapter(PDEVICE_OBJECT functional_device);
 
 /// Sends a PnP IRP to the top of the device's stack and waits. PASSIVE_LEVEL.
