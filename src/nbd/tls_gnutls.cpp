@@ -81,6 +81,7 @@ class GnutlsSession final : public TlsSession {
     static int pull_ready(gnutls_transport_ptr_t self, unsigned time_max_ms);
 
     [[nodiscard]] Fault fault_of(int error) const;
+    void expect_server() noexcept;
     [[nodiscard]] Fault certificate_fault() const;
     [[nodiscard]] Asked asked() const noexcept { return asked_.load(std::memory_order_relaxed); }
     void note_request() noexcept;
@@ -88,7 +89,9 @@ class GnutlsSession final : public TlsSession {
     [[nodiscard]] std::span<const std::uint8_t> next_record(Cursor& cursor) noexcept;
 
     const std::shared_ptr<const GnutlsCredentials> credentials_;
-    std::string hostname_;  // GnuTLS keeps its address
+    // GnuTLS keeps the addresses of these two.
+    std::string hostname_;
+    std::array<gnutls_typed_vdata_st, 2> expected_{};
     gnutls_session_t session_ = nullptr;
     bool established_ = false;
     // Until the server has shown that it needs none; both sides ask.
@@ -124,15 +127,25 @@ Fault GnutlsSession::start(const std::string& hostname) {
         error =
             ::gnutls_server_name_set(session_, GNUTLS_NAME_DNS, hostname_.data(), hostname_.size());
     if (error < 0) return failed_fault(::gnutls_strerror(error));
-    if (!credentials_->psk() && settings.verify_peer)
-        ::gnutls_session_set_verify_cert(session_, hostname_.empty() ? nullptr : hostname_.c_str(),
-                                         0);
+    if (!credentials_->psk() && settings.verify_peer) expect_server();
 
     ::gnutls_transport_set_ptr(session_, this);
     ::gnutls_transport_set_push_function(session_, push);
     ::gnutls_transport_set_pull_function(session_, pull);
     ::gnutls_transport_set_pull_timeout_function(session_, pull_ready);
     return {};
+}
+
+/// GnuTLS asks for the purpose of the certificate only where it is told one.
+void GnutlsSession::expect_server() noexcept {
+    static char server_use[] = GNUTLS_KP_TLS_WWW_SERVER;
+    unsigned count = 0;
+    const auto expect = [&](gnutls_vdata_types_t type, char* text) {
+        expected_[count++] = {type, reinterpret_cast<unsigned char*>(text), 0};
+    };
+    expect(GNUTLS_DT_KEY_PURPOSE_OID, server_use);
+    if (!hostname_.empty()) expect(GNUTLS_DT_DNS_HOSTNAME, hostname_.data());
+    ::gnutls_session_set_verify_cert2(session_, expected_.data(), count, 0);
 }
 
 // These tell GnuTLS by errno alone: its own place for the number is the session's, which the
@@ -330,12 +343,16 @@ Fault GnutlsSession::certificate_fault() const {
     const PeerCertificate peer(session_);
     if ((status & GNUTLS_CERT_SIGNER_NOT_FOUND) != 0) return unknown_ca_fault(settings.ca_file);
     if ((status & GNUTLS_CERT_REVOKED) != 0) return revoked_fault(settings.crl_file);
+    if ((status & GNUTLS_CERT_SIGNATURE_FAILURE) != 0)
+        return untrusted_fault("a signature is wrong");
     if (peer && (status & GNUTLS_CERT_EXPIRED) != 0)
         return expired_fault(::gnutls_x509_crt_get_expiration_time(peer.get()));
     if (peer && (status & GNUTLS_CERT_NOT_ACTIVATED) != 0)
         return not_yet_valid_fault(::gnutls_x509_crt_get_activation_time(peer.get()));
     if (peer && (status & GNUTLS_CERT_UNEXPECTED_OWNER) != 0)
         return wrong_name_fault(peer.names(), hostname_);
+    if ((status & GNUTLS_CERT_PURPOSE_MISMATCH) != 0)
+        return untrusted_fault("it is not made for a server");
     gnutls_datum_t text{};
     if (::gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0) < 0)
         return untrusted_fault("it cannot be verified");

@@ -130,6 +130,14 @@ TEST(Tls, RevokedCertificatesAreRefused) {
               "the server's certificate is revoked by '" + in("revoked/ca-crl.pem") + "'");
 }
 
+TEST(Tls, ACertificateForClientsMakesNoServer) {
+    for (const char* host : {"localhost", ""}) {
+        const auto outcome = connect({.folder = in("misused")}, folder_settings(), host);
+        EXPECT_EQ(describe(outcome.fault),
+                  "the server's certificate is not accepted: it is not made for a server");
+    }
+}
+
 TEST(Tls, WithoutVerificationAnyCertificateWillDo) {
     auto settings = folder_settings(in("other"));
     settings.verify_peer = false;

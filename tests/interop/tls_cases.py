@@ -172,9 +172,27 @@ class TlsCases(Exercising):
                 self.assertIn(f"certificate is for 'elsewhere.example', not for '{host}'", self.open_error(uri))
             self.goes_through(self.uri(server, tls_hostname="elsewhere.example"), ios=50)
 
+    def test_an_address_is_no_name(self):
+        with self.nbdkit(certificates="far") as server:
+            self.assertIn("certificate is for '127.0.0.1', not for '127.0.0.1'", self.refused(server))
+
     def test_revoked_certificates_are_refused(self):
         with self.nbdkit() as server:
             self.assertRegex(self.refused(server, "revoked"), r"certificate is revoked by '.+ca-crl\.pem'")
+            # Another authority has nothing to say of it.
+            self.goes_through(self.uri(server, "meddling"), ios=50)
+        with self.nbdkit(certificates="elsewhere") as server:
+            self.goes_through(self.uri(server, "revoked", tls_hostname="elsewhere.example"), ios=50)
+
+    def test_what_is_not_from_the_authority_is_refused(self):
+        with self.nbdkit(certificates="forged") as server:
+            self.assertIn("certificate is not accepted: a signature is wrong", self.refused(server))
+        with self.nbdkit(certificates="impostor") as server:
+            self.assertRegex(self.refused(server), r"the server's certificate is not signed by a CA in '.+ca-cert\.pem'")
+
+    def test_a_clients_certificate_makes_no_server(self):
+        with self.nbdkit(certificates="misused") as server:
+            self.assertIn("certificate is not accepted: it is not made for a server", self.refused(server))
 
     def test_verification_can_be_left_out(self):
         with self.nbdkit(certificates="expired") as server:
