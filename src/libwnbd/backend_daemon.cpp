@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "backend/nbd_backend.h"
@@ -43,7 +43,7 @@ DWORD BackendDaemon::run() {
     if (error == ERROR_SUCCESS) {
         try {
             start_fetching();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) {
             error = ERROR_NO_SYSTEM_RESOURCES;
         }
     }
