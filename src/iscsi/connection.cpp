@@ -86,6 +86,13 @@ void Connection::tick(std::uint64_t now_ms) noexcept {
             break_off("the login took too long");
         return;
     }
+    if (phase_ == Phase::closing) {
+        if (closing_ms_ == 0)
+            closing_ms_ = now_ms;
+        else if (now_ms - closing_ms_ > settings_.nop_timeout_seconds * second)
+            break_off("the initiator does not read what was sent to it last");
+        return;
+    }
     if (phase_ != Phase::full_feature || settings_.nop_interval_seconds == 0) return;
     if (ping_ms_ != 0 && last_received_ms_ >= ping_ms_) ping_ms_ = 0;  // any PDU is a sign of life
     if (ping_ms_ != 0) {

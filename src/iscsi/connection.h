@@ -70,7 +70,8 @@ class Connection final : private PduSink,
     /// Takes in the tasks that other threads have completed since.
     void process_completions() noexcept;
 
-    /// Time goes by: login time-out, NOP-In. To be called about once a second.
+    /// Time goes by: login time-out, NOP-In, an end that is not read. To be called about once a
+    /// second.
     void tick(std::uint64_t now_ms) noexcept;
 
     /// Asks the initiator to log out (async message), because the target is about to stop. Who has
@@ -298,7 +299,8 @@ class Connection final : private PduSink,
 
     const std::uint64_t started_ms_;
     std::uint64_t last_received_ms_;
-    std::uint64_t ping_ms_ = 0;  // when the NOP-In was sent that is not answered; 0: none
+    std::uint64_t ping_ms_ = 0;     // when the NOP-In was sent that is not answered; 0: none
+    std::uint64_t closing_ms_ = 0;  // since when nothing of the rest was sent; 0: not known yet
     unsigned complaints_ = 0;
 
     // Between threads. What this very thread completes while it is not at work here goes the same

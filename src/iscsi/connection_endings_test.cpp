@@ -2,6 +2,8 @@
 // Whose tasks an end is about, and whose not; and connections that go while something ends.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "iscsi/connection.h"
 #include "iscsi/test_initiator.h"
 #include "iscsi/test_target.h"
@@ -188,6 +190,26 @@ TEST_F(EndingsTest, AReinstatedConnectionThatComesToNothingLeavesNoReservation) 
     Initiator other(served.target);
     log_in(other, {.isid = 2});
     EXPECT_EQ(other.read(0, 1).status, Status::good);
+}
+
+TEST_F(EndingsTest, WhoDoesNotReadTheAnswerToItsLogoutIsCutOff) {
+    const Bytes logout = initiator.encode({.opcode = Opcode::logout_request, .task_tag = 9});
+    const auto room = initiator.connection.receive_room();
+    ASSERT_GE(room[0].size, logout.size());
+    std::ranges::copy(logout, room[0].data);
+    initiator.connection.received(logout.size(), initiator.now_ms);
+    const auto after = [this](std::uint64_t time_ms) {
+        initiator.connection.tick(initiator.now_ms + time_ms);
+        return initiator.connection.finished();
+    };
+    EXPECT_FALSE(after(0));
+    EXPECT_FALSE(after(29'000));
+    ASSERT_FALSE(initiator.connection.to_send().empty());
+    initiator.connection.sent(1);
+    EXPECT_FALSE(after(31'000)) << "it is slow, but it reads";
+    EXPECT_FALSE(after(60'000));
+    EXPECT_TRUE(after(62'000));
+    EXPECT_NE(initiator.connection.reason(), "");
 }
 
 TEST_F(EndingsTest, ADiscoverySessionEndsNobodysTasks) {

@@ -48,6 +48,7 @@ std::span<const SendSlice> Connection::to_send() noexcept {
 
 void Connection::sent(std::size_t count) noexcept {
     const Work work(*this);
+    closing_ms_ = 0;
     batch_->advance(count, [this](Output& output) { release(output); });
 }
 

@@ -33,7 +33,8 @@ struct TargetSettings {
     std::uint32_t max_outstanding_r2t = 8;
     std::uint32_t command_window = 128;       // commands an initiator may have queued
     std::uint32_t nop_interval_seconds = 30;  // a silent initiator is asked; 0: never
-    std::uint32_t nop_timeout_seconds = 30;   // and dropped without an answer
+    /// And dropped without an answer; so is who does not read the end of a connection.
+    std::uint32_t nop_timeout_seconds = 30;
     std::uint32_t login_timeout_seconds = 15;
     std::uint32_t sessions_max = 128;                     // at most 256, discovery included
     std::size_t buffer_bytes_max = std::size_t{1} << 30;  // for all commands' data together
