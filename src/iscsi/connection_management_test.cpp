@@ -342,6 +342,24 @@ TEST(BufferLimit, CommandsAreRefusedPolitely) {
     EXPECT_EQ(initiator.write(0, pattern(1024)).status, Status::good);
 }
 
+// It would not be sent again, and what is numbered after it would never run.
+TEST(BufferLimit, ARequestBeforeItsTurnThatCannotBeKeptEndsTheConnection) {
+    auto settings = test::small_settings();
+    settings.buffer_bytes_max = 64U << 10;
+    TestTarget served(settings);
+    Initiator initiator(served.target);
+    EXPECT_EQ(initiator.login(), LoginStatus::success);
+    initiator.clear_attention();
+    served.backend().hold = true;
+    initiator.send(initiator.command(Initiator::read10(0, 128), Initiator::reads, 65536));
+    initiator.send({.task_tag = 30, .command_sn = initiator.command_sn + 1});
+    EXPECT_FALSE(initiator.connection.finished()) << "without data it needs no buffer";
+    initiator.send({.task_tag = 31, .command_sn = initiator.command_sn + 2, .data = Bytes(100)});
+    EXPECT_TRUE(initiator.connection.finished());
+    EXPECT_NE(initiator.connection.reason().find("no memory"), std::string::npos);
+    served.backend().release_all();
+}
+
 // Bad input.
 
 TEST_F(ManagementTest, DataOutThatNobodyAskedFor) {

@@ -104,7 +104,8 @@ void Connection::keep_for_later(HeaderView header, std::span<const std::uint8_t>
     if (place.kind != Early::Kind::none) return;  // once more the same
     if (!data.empty()) {
         place.data = target_.buffers().take(data.size());
-        if (!place.data) return;  // as if it had been lost on the way
+        // Nobody sends it again, and all that is numbered after it would wait for it.
+        if (!place.data) return break_off("there is no memory for a request before its turn");
         std::memcpy(place.data.data(), data.data(), data.size());
     }
     std::copy(header.begin(), header.end(), place.header.begin());
