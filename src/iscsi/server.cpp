@@ -66,8 +66,9 @@ class SocketServer final : public Server, private LoopOwner, private ConnectionT
     void run() {
         for (const auto& listener : listeners_)
             listener->start();
-        for (const auto& loop : loops_)
-            loop->start();
+        // The first one last: it takes the connections, and none is to wait in a loop without a
+        // thread when one of the others cannot be started.
+        std::for_each(loops_.rbegin(), loops_.rend(), [](const auto& loop) { loop->start(); });
     }
 
     [[nodiscard]] const std::vector<Endpoint>& endpoints() const noexcept override {
