@@ -273,9 +273,7 @@ TEST_F(ManagementTest, WhatASessionHeldIsFreeWhenItsLogoutIsAnswered) {
     ASSERT_EQ(reserve(initiator), Status::good);
     ASSERT_EQ(reserve(other), Status::reservation_conflict);
     initiator.send({.opcode = Opcode::logout_request, .task_tag = 9});
-    const auto reply = initiator.next();
-    ASSERT_TRUE(reply);
-    ASSERT_EQ(reply->opcode(), Opcode::logout_response);
+    ASSERT_EQ(initiator.expect_next().opcode(), Opcode::logout_response);
     EXPECT_EQ(reserve(other), Status::good);
 }
 
