@@ -9,6 +9,7 @@
 
 #include "client/geometry.h"
 #include "client/server_choice.h"
+#include "nbd/utf8.h"
 
 namespace wnbd::client {
 namespace {
@@ -233,6 +234,11 @@ Result<MapPlan, MapRefusal> plan_map(const Arguments& arguments, std::int32_t pi
 
     const std::string name = arguments.text("instance-name");
     if (name.empty()) return Failure{invalid("Missing instance name.")};
+    // Other processes learn it as JSON and take no control characters: they would not find the
+    // disk.
+    if (plan.driverless && nbd::in_one_line(name) != name)
+        return Failure{invalid(
+            "The instance name of a driverless disk must be UTF-8 without control characters.")};
     for (const std::span<char> field :
          {std::span<char>(properties.InstanceName), std::span<char>(properties.SerialNumber)}) {
         if (auto too_long = store(field, name, "instance name")) return Failure{*too_long};

@@ -29,6 +29,19 @@ TEST(MapPlan, ADriverlessDiskIsPlannedLikeAnyOtherAndSaysSo) {
     EXPECT_FALSE(plan({"disk", "--memory=1M"}).value().driverless);
 }
 
+TEST(MapPlan, ADriverlessDiskHasANameThatOthersCanBeTold) {
+    for (const std::string name : {"a\tb", "a\nb", "a\x1b[2J", "\xFF", "a\xC2\x9B", "\x7F"}) {
+        auto planned = plan({name, "--memory=1M", "--driverless"});
+        ASSERT_FALSE(planned.ok()) << name;
+        EXPECT_EQ(planned.error().code, 87U);
+        EXPECT_EQ(planned.error().text,
+                  "The instance name of a driverless disk must be UTF-8 without control "
+                  "characters.");
+        EXPECT_TRUE(plan({name, "--memory=1M"}).ok()) << name;
+    }
+    EXPECT_TRUE(plan({"\xC3\xA4 ?", "--memory=1M", "--driverless"}).ok());
+}
+
 TEST(MapPlan, ServerHasTheDocumentedDefaults) {
     auto planned = plan({"disk", "server"});
     ASSERT_TRUE(planned.ok()) << planned.error().text;

@@ -6,6 +6,7 @@
 //                                          the list, and prints "ok" if it is still served
 //                                          afterwards
 //     pipe_abuser impostor garbage|silent  a process on the list that answers nonsense, or nothing
+//     pipe_abuser churn                    entries that come and go at the head of the list
 #include <windows.h>
 
 #include <cstdio>
@@ -125,10 +126,26 @@ int impostor(bool silent) {
     }
 }
 
+int churn() {
+    HKEY key = nullptr;
+    if (RegCreateKeyExW(HKEY_LOCAL_MACHINE, list_key, 0, nullptr, REG_OPTION_VOLATILE,
+                        KEY_SET_VALUE, nullptr, &key, nullptr) != ERROR_SUCCESS)
+        return fail("the list");
+    std::printf("listed\n");
+    std::fflush(stdout);
+    const DWORD pid = 0;
+    for (;;) {
+        RegSetValueExW(key, L"0-0000000000000001", 0, REG_DWORD,
+                       reinterpret_cast<const BYTE*>(&pid), sizeof(pid));
+        RegDeleteValueW(key, L"0-0000000000000001");
+    }
+}
+
 }  // namespace
 
 int main(int count, char** words) {
     if (count == 2 && std::strcmp(words[1], "abuse") == 0) return abuse();
+    if (count == 2 && std::strcmp(words[1], "churn") == 0) return churn();
     if (count == 3 && std::strcmp(words[1], "impostor") == 0)
         return impostor(std::strcmp(words[2], "silent") == 0);
     return 2;

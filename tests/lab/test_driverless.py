@@ -203,7 +203,21 @@ class WithInitiator(unittest.TestCase):
         self.fails(OPEN_FAILED, "not installed", "list")
         self.assertEqual(lab.announced(), [])
 
-    def test_8_side_by_side_with_the_driver(self):
+    def test_8_others_that_come_and_go_hide_no_disk(self):
+        lab = self.lab
+        child, number = lab.map("d", "--memory", "8M", "--driverless")
+        churn = lab.start("pipe_abuser.exe", "churn")
+        end = time.monotonic() + 30
+        while churn.output() != "listed\n" and time.monotonic() < end:
+            time.sleep(0.1)
+        for _ in range(12):
+            self.assertEqual([disk["DiskNumber"] for disk in self.json("list")], [number])
+        churn.kill()
+        churn.wait(timeout=30)
+        lab.client("unmap", "d").check()
+        self.assertEqual(lab.wait_for(child), 0, child.output())
+
+    def test_9_side_by_side_with_the_driver(self):
         lab = self.lab
         lab.install()
         by_driver, _ = lab.map("a", "--memory", "8M")

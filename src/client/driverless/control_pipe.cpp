@@ -4,6 +4,7 @@
 #include <ntsecapi.h>
 #include <sddl.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cwchar>
@@ -21,6 +22,8 @@ constexpr wchar_t list_key[] = L"SOFTWARE\\WNBD Driverless";
 constexpr unsigned instances = 4;
 constexpr DWORD request_wait_ms = 5000;
 constexpr DWORD goodbye_wait_ms = 2000;
+/// A list that changes all the time is read this often; each reading adds to what is known.
+constexpr unsigned readings_max = 64;
 
 struct LocalDeleter {
     void operator()(void* memory) const noexcept { LocalFree(memory); }
@@ -170,6 +173,26 @@ void take_off_list(const std::wstring& name) noexcept {
     if (list.code() == ERROR_SUCCESS) RegDeleteValueW(list.get(), name.c_str());
 }
 
+/// Adds those that are not among `peers` yet.
+void read_peers(HKEY list, std::vector<ControlPeer>& peers) {
+    for (DWORD i = 0;; ++i) {
+        std::array<wchar_t, 64> name{};
+        auto length = static_cast<DWORD>(name.size());
+        DWORD pid = 0;
+        DWORD size = sizeof(pid);
+        DWORD type = 0;
+        const LSTATUS code = RegEnumValueW(list, i, name.data(), &length, nullptr, &type,
+                                           reinterpret_cast<BYTE*>(&pid), &size);
+        if (code == ERROR_MORE_DATA) continue;  // none of ours
+        if (code != ERROR_SUCCESS) return;
+        const std::wstring text(name.data(), length);
+        if (type != REG_DWORD || size != sizeof(pid) || text.find(L'\\') != std::wstring::npos)
+            continue;
+        if (std::ranges::count(peers, text, &ControlPeer::name) == 0)
+            peers.push_back({.pid = pid, .name = text});
+    }
+}
+
 Result<OwnedHandle, DWORD> connect(const std::wstring& path, ULONGLONG deadline) {
     for (;;) {
         // The server may learn who asks, and no more.
@@ -264,22 +287,20 @@ void ControlServer::converse(HANDLE pipe) {
 
 std::vector<ControlPeer> control_peers() {
     std::vector<ControlPeer> peers;
-    const ListKey list(KEY_QUERY_VALUE, false);
+    const ListKey list(KEY_QUERY_VALUE | KEY_NOTIFY, false);
     if (list.code() != ERROR_SUCCESS) return peers;
-    for (DWORD i = 0;; ++i) {
-        std::array<wchar_t, 64> name{};
-        auto length = static_cast<DWORD>(name.size());
-        DWORD pid = 0;
-        DWORD size = sizeof(pid);
-        DWORD type = 0;
-        const LSTATUS code = RegEnumValueW(list.get(), i, name.data(), &length, nullptr, &type,
-                                           reinterpret_cast<BYTE*>(&pid), &size);
-        if (code == ERROR_MORE_DATA) continue;  // none of ours
-        if (code != ERROR_SUCCESS) return peers;
-        const std::wstring text(name.data(), length);
-        if (type == REG_DWORD && size == sizeof(pid) && text.find(L'\\') == std::wstring::npos)
-            peers.push_back({.pid = pid, .name = text});
+    // An entry that goes meanwhile moves others to indices that have been read already. Whoever is
+    // missing here is taken for dead, so what was read counts only if nothing has changed.
+    const OwnedHandle changed(CreateEventW(nullptr, TRUE, FALSE, nullptr));
+    for (unsigned attempt = 0; attempt < readings_max; ++attempt) {
+        ResetEvent(changed.get());
+        const LSTATUS watched = RegNotifyChangeKeyValue(
+            list.get(), FALSE, REG_NOTIFY_CHANGE_LAST_SET, changed.get(), TRUE);
+        read_peers(list.get(), peers);
+        if (watched != ERROR_SUCCESS || WaitForSingleObject(changed.get(), 0) != WAIT_OBJECT_0)
+            break;
     }
+    return peers;
 }
 
 Result<ControlAnswer, DWORD> ask(const ControlPeer& peer, ControlRequest request,

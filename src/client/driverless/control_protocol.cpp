@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "client/text.h"
+#include "nbd/utf8.h"
 
 namespace wnbd::client {
 namespace {
@@ -31,7 +32,10 @@ class Writer {
     void number(const char* key, const Number& value) {
         object[key] = value;
     }
-    void text(const char* key, std::span<const char> array) { object[key] = bounded_text(array); }
+    /// As long as it was, so that it fits; an export's name may be any bytes.
+    void text(const char* key, std::span<const char> array) {
+        object[key] = nbd::in_one_line(bounded_text(array));
+    }
     void wide_text(const char* key, std::span<const WCHAR> array) {
         object[key] = utf8_from_utf16(array);
     }

@@ -87,6 +87,18 @@ TEST(ControlProtocol, EveryFieldOfADiskArrives) {
     EXPECT_FALSE(taken.stats);
 }
 
+TEST(ControlProtocol, AnExportsNameOfAnyBytesHidesNoDisk) {
+    ControlAnswer answer;
+    answer.disk = some_disk();
+    auto& name = answer.disk->Properties.NbdProperties.ExportName;
+    std::memset(name, 0xFF, sizeof(name) - 1);
+    name[1] = '\t';
+    name[sizeof(name) - 1] = '\0';
+    const auto taken = taken_back(answer);
+    ASSERT_TRUE(taken.disk);
+    EXPECT_EQ(taken.disk->Properties.NbdProperties.ExportName, std::string(sizeof(name) - 1, '?'));
+}
+
 TEST(ControlProtocol, EveryCounterArrives) {
     WNBD_DRV_STATS stats{};
     stats.TotalReceivedIORequests = 1;
