@@ -13,8 +13,10 @@ UPDATE `CustomAction` SET `Type` = 3410 WHERE `Action` = 'UndoInstallDriver'
 
 -- The event log finds the driver's texts. The driver works without: what fails here is ignored.
 INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`) VALUES ('UnregisterEvents', 3170, 'EVENTSDIR', '"[System64Folder]wevtutil.exe" um "[EVENTSDIR]wnbdevents.xml"')
+INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`) VALUES ('UndoUnregisterEvents', 3426, 'EVENTSDIR', '"[System64Folder]wevtutil.exe" im "[EVENTSDIR]wnbdevents.xml"')
 INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`) VALUES ('UndoRegisterEvents', 3426, 'EVENTSDIR', '"[System64Folder]wevtutil.exe" um "[EVENTSDIR]wnbdevents.xml"')
 INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`) VALUES ('RegisterEvents', 3170, 'EVENTSDIR', '"[System64Folder]wevtutil.exe" im "[EVENTSDIR]wnbdevents.xml"')
+INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('UndoUnregisterEvents', '&Driver = 2', 1625)
 INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('UnregisterEvents', '&Driver = 2', 1630)
 INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('UndoRegisterEvents', '&Driver = 3 AND NOT !Driver = 3', 6480)
 INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('RegisterEvents', '&Driver = 3 AND NOT !Driver = 3', 6490)

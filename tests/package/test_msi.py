@@ -105,6 +105,7 @@ class Tables(unittest.TestCase):
             ("RegisterEvents", "im", "InstallFiles", "InstallFinalize"),
             ("UndoRegisterEvents", "um", "InstallFiles", "RegisterEvents"),
             ("UnregisterEvents", "um", "UninstallDriver", "RemoveFiles"),
+            ("UndoUnregisterEvents", "im", "UninstallDriver", "UnregisterEvents"),
         ):
             self.assertEqual(actions[name]["Target"],
                              rf'"[System64Folder]wevtutil.exe" {does} "[EVENTSDIR]wnbdevents.xml"')
