@@ -76,51 +76,38 @@ std::span<const std::uint8_t> SrbView::cdb() const noexcept {
     return {};
 }
 
+template <typename Look>
+void SrbView::scsi_part(Look look) const noexcept {
+    if (!is_scsi()) return;
+    if (extended_ == nullptr) {
+        look(*classic_);
+    } else if (auto* const small = block<SRBEX_DATA_SCSI_CDB16>(SrbExDataTypeScsiCdb16)) {
+        look(*small);
+    } else if (auto* const large = block<SRBEX_DATA_SCSI_CDB32>(SrbExDataTypeScsiCdb32)) {
+        look(*large);
+    } else if (auto* const any = block<SRBEX_DATA_SCSI_CDB_VAR>(SrbExDataTypeScsiCdbVar)) {
+        look(*any);
+    }
+}
+
 std::span<std::uint8_t> SrbView::sense_buffer() const noexcept {
-    if (!is_scsi() || (flags() & SRB_FLAGS_DISABLE_AUTOSENSE) != 0) return {};
+    if ((flags() & SRB_FLAGS_DISABLE_AUTOSENSE) != 0) return {};
     void* buffer = nullptr;
     UCHAR length = 0;
-    if (extended_ == nullptr) {
-        buffer = classic_->SenseInfoBuffer;
-        length = classic_->SenseInfoBufferLength;
-    } else if (const auto* const small = block<SRBEX_DATA_SCSI_CDB16>(SrbExDataTypeScsiCdb16)) {
-        buffer = small->SenseInfoBuffer;
-        length = small->SenseInfoBufferLength;
-    } else if (const auto* const large = block<SRBEX_DATA_SCSI_CDB32>(SrbExDataTypeScsiCdb32)) {
-        buffer = large->SenseInfoBuffer;
-        length = large->SenseInfoBufferLength;
-    } else if (const auto* const any = block<SRBEX_DATA_SCSI_CDB_VAR>(SrbExDataTypeScsiCdbVar)) {
-        buffer = any->SenseInfoBuffer;
-        length = any->SenseInfoBufferLength;
-    }
+    scsi_part([&](auto& part) {
+        buffer = part.SenseInfoBuffer;
+        length = part.SenseInfoBufferLength;
+    });
     if (buffer == nullptr) return {};
     return {static_cast<std::uint8_t*>(buffer), length};
 }
 
 void SrbView::set_scsi_status(UCHAR status) noexcept {
-    if (!is_scsi()) return;
-    if (extended_ == nullptr) {
-        classic_->ScsiStatus = status;
-    } else if (auto* const small = block<SRBEX_DATA_SCSI_CDB16>(SrbExDataTypeScsiCdb16)) {
-        small->ScsiStatus = status;
-    } else if (auto* const large = block<SRBEX_DATA_SCSI_CDB32>(SrbExDataTypeScsiCdb32)) {
-        large->ScsiStatus = status;
-    } else if (auto* const any = block<SRBEX_DATA_SCSI_CDB_VAR>(SrbExDataTypeScsiCdbVar)) {
-        any->ScsiStatus = status;
-    }
+    scsi_part([&](auto& part) { part.ScsiStatus = status; });
 }
 
 void SrbView::set_sense_length(UCHAR length) noexcept {
-    if (!is_scsi()) return;
-    if (extended_ == nullptr) {
-        classic_->SenseInfoBufferLength = length;
-    } else if (auto* const small = block<SRBEX_DATA_SCSI_CDB16>(SrbExDataTypeScsiCdb16)) {
-        small->SenseInfoBufferLength = length;
-    } else if (auto* const large = block<SRBEX_DATA_SCSI_CDB32>(SrbExDataTypeScsiCdb32)) {
-        large->SenseInfoBufferLength = length;
-    } else if (auto* const any = block<SRBEX_DATA_SCSI_CDB_VAR>(SrbExDataTypeScsiCdbVar)) {
-        any->SenseInfoBufferLength = length;
-    }
+    scsi_part([&](auto& part) { part.SenseInfoBufferLength = length; });
 }
 
 SrbPnp SrbView::pnp() const noexcept {

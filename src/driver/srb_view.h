@@ -89,6 +89,9 @@ class SrbView {
     /// The first block of this type, wholly inside the SRB, or nullptr.
     template <typename T>
     [[nodiscard]] T* block(SRBEXDATATYPE type) const noexcept;
+    /// Shows the part that all forms of a SCSI request have under the same names: status and sense.
+    template <typename Look>
+    void scsi_part(Look look) const noexcept;
     /// What of a variable-length CDB fits the SRB.
     [[nodiscard]] std::span<const std::uint8_t> variable_cdb(
         const SRBEX_DATA_SCSI_CDB_VAR& block) const noexcept;
